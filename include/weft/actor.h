@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Actors: types, spawn, send, call, timers, exit. Everything that takes a weft_ctx is "actor
+ * only": callable only inside a callback of that actor, on its thread. The same things from
+ * threads that are not schedulers: weft/runtime.h.
+ *
+ * Everything one actor sends to another arrives in the order it was sent, replies included.
+ * Stability: stable.
+ */
+#ifndef WEFT_ACTOR_H
+#define WEFT_ACTOR_H
+
+#include <weft/defs.h>
+#include <weft/error.h>
+#include <weft/msg.h>
+#include <weft/pid.h>
+
+WEFT_BEGIN_DECLS
+
+/* ---- types --------------------------------------------------------------------------------- */
+
+/* Return values of init and receive besides errors. */
+enum { WEFT_CONTINUE = 0, WEFT_STOP = 1 };
+
+/* The actor's first turn. arg is a copy of the spawn argument, valid during the call. state is
+ * zeroed. A negative result ends the actor with that reason; terminate is then not called. */
+typedef int (*weft_init_fn)(weft_ctx *ctx, void *state, const void *arg, size_t arg_size);
+
+/* Handles one message [borrow]. WEFT_CONTINUE, WEFT_STOP (ends normally), or a negative reason
+ * (ends as a crash). Must not block: see weft_blocking. */
+typedef int (*weft_receive_fn)(weft_ctx *ctx, void *state, weft_msg *msg);
+
+/* The actor ends, for whatever reason, after init had succeeded: 0 is normal. The mailbox is
+ * already closed. */
+typedef void (*weft_terminate_fn)(weft_ctx *ctx, void *state, int reason);
+
+/* What happens to a message when the mailbox holds mailbox_max of them. Signals, replies and
+ * timers are never refused. The bound is approximate: at most 64 messages early, or one message
+ * per concurrent sender late. */
+enum weft_mailbox_policy {
+    WEFT_MAILBOX_REJECT = 0, /* the send answers -EBUSY; one READY follows at the low-water mark */
+    WEFT_MAILBOX_DROP_NEW = 1, /* the send answers 0, the message is dropped and counted */
+    WEFT_MAILBOX_DROP_OLD = 2, /* the oldest are dropped when the actor runs; -EBUSY at twice */
+};
+
+#define WEFT_MAILBOX_UNBOUNDED UINT32_MAX
+
+enum weft_type_flags {
+    /* User messages wait while a call of the actor's own is pending. */
+    WEFT_TYPE_SERIAL = 1,
+};
+
+typedef struct weft_type_def {
+    size_t struct_size;          /* sizeof(weft_type_def): use WEFT_TYPE_DEF_INIT */
+    const char *name;            /* unique in the runtime, 1..63 bytes; copied */
+    size_t state_size;           /* bytes of state per actor, zeroed at spawn; up to 48 are free */
+    weft_init_fn init;           /* may be NULL */
+    weft_receive_fn receive;     /* required */
+    weft_terminate_fn terminate; /* may be NULL */
+    uint32_t mailbox_max;        /* 0: the configured default */
+    uint32_t mailbox_policy;     /* enum weft_mailbox_policy */
+    uint32_t flags;              /* enum weft_type_flags */
+    uint32_t mailbox_low;        /* low-water mark for READY; 0: half of mailbox_max */
+} weft_type_def;
+
+#define WEFT_TYPE_DEF_INIT sizeof(weft_type_def)
+
+/* Registers a type [borrow]; before or after start. Errors: -EINVAL, -EEXIST, -ENOMEM. Any
+ * thread. */
+WEFT_API WEFT_MUSTUSE int weft_type_register(weft_runtime *runtime, const weft_type_def *def,
+                                             const weft_type **ret_type);
+
+/* A registered type by name, or NULL. Any thread. */
+WEFT_API const weft_type *weft_type_find(weft_runtime *runtime, const char *name);
+WEFT_API const char *weft_type_name(const weft_type *type);
+
+/* ---- spawn --------------------------------------------------------------------------------- */
+
+enum { WEFT_ANY_SCHEDULER = 0 };
+
+typedef struct weft_spawn_options {
+    size_t struct_size; /* WEFT_SPAWN_OPTIONS_INIT */
+    const void *arg;    /* init argument [borrow], copied; may be NULL */
+    size_t arg_size;
+    uint32_t scheduler; /* 1..n: start on that one; WEFT_ANY_SCHEDULER: the caller's */
+    bool pin;           /* stay there for life: never stolen */
+} weft_spawn_options;
+
+#define WEFT_SPAWN_OPTIONS_INIT sizeof(weft_spawn_options)
+
+/* Creates an actor; init runs as its first turn, before any message. The pid is valid at once.
+ * Errors: -EINVAL, -ENOMEM, WEFT_E_LIMIT (actors_max), WEFT_E_SHUTDOWN. Actor only. */
+WEFT_API WEFT_MUSTUSE int weft_spawn(weft_ctx *ctx, const weft_type *type, const void *arg,
+                                     size_t arg_size, weft_pid *ret_pid);
+WEFT_API WEFT_MUSTUSE int weft_spawn_with(weft_ctx *ctx, const weft_type *type,
+                                          const weft_spawn_options *options, weft_pid *ret_pid);
+
+/* ---- this actor ---------------------------------------------------------------------------- */
+
+WEFT_API weft_pid weft_self(const weft_ctx *ctx);
+/* Who spawned it, or none when it was spawned from outside. */
+WEFT_API weft_pid weft_parent(const weft_ctx *ctx);
+WEFT_API void *weft_state(weft_ctx *ctx);
+/* The message being handled [borrow], or NULL in init and terminate and once it was taken. */
+WEFT_API weft_msg *weft_current(weft_ctx *ctx);
+/* Who sent a message; none for messages from outside the runtime. */
+WEFT_API weft_pid weft_sender(weft_ctx *ctx, const weft_msg *msg);
+WEFT_API weft_runtime *weft_runtime_of(weft_ctx *ctx);
+WEFT_API const weft_type *weft_type_of(weft_ctx *ctx);
+/* Index, 1..n, of the scheduler that runs this actor just now. */
+WEFT_API uint32_t weft_scheduler_of(weft_ctx *ctx);
+/* The scheduler's clock, monotonic, nanoseconds, read at most a few dozen short handlers ago: use
+ * it for logic, not to time code. */
+WEFT_API uint64_t weft_now_ns(weft_ctx *ctx);
+/* 64 random bits from the scheduler's generator; reproducible in the simulator. Not for keys. */
+WEFT_API uint64_t weft_random(weft_ctx *ctx);
+
+/* ---- send ---------------------------------------------------------------------------------- */
+
+/* Copies size bytes and sends them. 0; -EBUSY (mailbox full, policy reject: one READY message
+ * follows, once, when it has room again); WEFT_E_NOPROC; -EMSGSIZE (above message_max);
+ * -ENOMEM; WEFT_E_NOCONN. Actor only. */
+WEFT_API int weft_send(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size);
+
+/* A message to fill through weft_msg_body and to send without copying [out]. Up to 224 bytes are
+ * inline, above that it owns a buffer. Actor only. */
+WEFT_API WEFT_MUSTUSE int weft_msg_create(weft_ctx *ctx, uint32_t tag, size_t size,
+                                          weft_msg **ret_msg);
+
+/* Sends a message [take]: *msg is NULL afterwards, also on error (it is then a dead letter).
+ * Forwarding a request this way keeps its caller: whoever has it last answers. Errors as
+ * weft_send. Actor only. */
+WEFT_API int weft_send_msg(weft_ctx *ctx, weft_pid target, weft_msg **msg);
+
+/* Sends size bytes of buf from offset on, without copying; adds a reference [borrow]. */
+WEFT_API int weft_send_buf(weft_ctx *ctx, weft_pid target, uint32_t tag, weft_buf *buf,
+                           size_t offset, size_t size);
+
+/* The handler keeps the current message [out]; release, send or reply to it later. Taken messages
+ * an actor still holds when it ends are released for it. Returns msg. Actor only. */
+WEFT_API weft_msg *weft_msg_take(weft_ctx *ctx, weft_msg *msg);
+
+/* Releases a message [take]; *msg is NULL afterwards. A request is answered WEFT_E_NOREPLY. */
+WEFT_API void weft_msg_release(weft_ctx *ctx, weft_msg **msg);
+
+/* ---- request and reply --------------------------------------------------------------------- */
+
+enum { WEFT_TIMEOUT_DEFAULT = 0 };
+#define WEFT_TIMEOUT_NEVER UINT64_MAX
+
+/* Sends a request and returns. Exactly one REPLY message with this token follows: the answer, or
+ * its status says why there is none. When this returns an error no REPLY follows. timeout_ns 0 is
+ * the configured default. Errors as weft_send, and WEFT_E_LIMIT (pending calls), -EDEADLK (a
+ * serial actor calls itself). Actor only. */
+WEFT_API int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size,
+                       uint64_t timeout_ns, uint64_t token);
+
+/* Gives up on the calls with this token: their replies will be dropped. Returns how many. */
+WEFT_API int weft_call_cancel(weft_ctx *ctx, uint64_t token);
+
+/* Answers a request [take], now or after weft_msg_take at any later time; data may point into the
+ * request itself. *request is NULL afterwards. 0; WEFT_E_NOPROC when nobody waits any more;
+ * -EINVAL when it is no request (it is released); -EMSGSIZE, -ENOMEM (the caller gets that as
+ * status). Actor only. */
+WEFT_API int weft_reply(weft_ctx *ctx, weft_msg **request, uint32_t tag, const void *data,
+                        size_t size);
+WEFT_API int weft_reply_buf(weft_ctx *ctx, weft_msg **request, uint32_t tag, weft_buf *buf,
+                            size_t offset, size_t size);
+/* Answers with a negative status and no payload [take]. */
+WEFT_API int weft_reply_error(weft_ctx *ctx, weft_msg **request, int status);
+
+/* When the request's caller stops waiting, on the clock of weft_now_ns; UINT64_MAX: never. */
+WEFT_API uint64_t weft_deadline(const weft_msg *request);
+
+/* ---- timers -------------------------------------------------------------------------------- */
+
+/* Names one timer of one actor; 0 is none. */
+typedef uint64_t weft_timer;
+
+/* After delay_ns this actor gets a TIMER message with this tag and token. ret_timer may be NULL.
+ * Errors: -ENOMEM, WEFT_E_LIMIT. Actor only. */
+WEFT_API int weft_timer_start(weft_ctx *ctx, uint64_t delay_ns, uint32_t tag, uint64_t token,
+                              weft_timer *ret_timer);
+/* The same every interval_ns (at least 1000) until cancelled. Ticks that were missed because the
+ * actor did not get to run are skipped, the phase is kept. */
+WEFT_API int weft_timer_repeat(weft_ctx *ctx, uint64_t interval_ns, uint32_t tag, uint64_t token,
+                               weft_timer *ret_timer);
+/* After delay_ns the message goes to target, from this actor. It is dropped when this actor ends
+ * before. Data is copied. */
+WEFT_API int weft_send_after(weft_ctx *ctx, uint64_t delay_ns, weft_pid target, uint32_t tag,
+                             const void *data, size_t size, weft_timer *ret_timer);
+/* True: it had not fired and its message will never arrive. False: it had, or is unknown. */
+WEFT_API bool weft_timer_cancel(weft_ctx *ctx, weft_timer timer);
+
+/* ---- exit ---------------------------------------------------------------------------------- */
+
+/* Ends this actor when the current callback returns; 0 is normal, the first reason wins. */
+WEFT_API void weft_exit(weft_ctx *ctx, int reason);
+/* Asks another actor to end with a reason, before its queued user messages. 0 or WEFT_E_NOPROC.
+ * Its terminate runs. Actor only. */
+WEFT_API int weft_stop(weft_ctx *ctx, weft_pid target, int reason);
+/* The same with reason WEFT_E_KILLED, without terminate (cleanups do run). */
+WEFT_API int weft_kill(weft_ctx *ctx, weft_pid target);
+
+typedef void (*weft_cleanup_fn)(void *arg);
+/* Calls fn(arg) when this actor ends, in reverse order, also on crash and kill, after terminate.
+ * fn must not block. Errors: -ENOMEM. Actor only. */
+WEFT_API int weft_defer(weft_ctx *ctx, weft_cleanup_fn fn, void *arg);
+
+/* ---- blocking work ------------------------------------------------------------------------- */
+
+/* Runs on a helper thread; may block. Returns the status of the DONE message. */
+typedef int (*weft_blocking_fn)(void *arg);
+
+/* Runs fn(arg) on a bounded pool of helper threads. Exactly one DONE message with this token
+ * follows. 0; -EBUSY (queue full); -ENOMEM; WEFT_E_SHUTDOWN. arg must stay valid until then, even
+ * if the actor ends. Actor only. */
+WEFT_API int weft_blocking(weft_ctx *ctx, weft_blocking_fn fn, void *arg, uint64_t token);
+
+/* ---- dead letters -------------------------------------------------------------------------- */
+
+/* From now on target gets a DEAD message (tag, sender and payload of the original, status: why)
+ * for every message that could not be delivered after its send had succeeded or had taken it.
+ * None to stop. Dead letters about dead letters are only counted. Any thread. */
+WEFT_API int weft_dead_letters(weft_runtime *runtime, weft_pid target);
+
+WEFT_END_DECLS
+
+#endif

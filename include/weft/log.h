@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The log hook. The library never prints; it hands events with key/value fields to a hook, which
+ * formats them. weft_log_stderr is a ready hook that writes one logfmt line per event.
+ * Stability: stable; event ids and keys are append-only.
+ */
+#ifndef WEFT_LOG_H
+#define WEFT_LOG_H
+
+#include <weft/defs.h>
+
+WEFT_BEGIN_DECLS
+
+enum weft_log_level {
+    WEFT_LOG_DEFAULT = 0,
+    WEFT_LOG_ERROR = 1,
+    WEFT_LOG_WARN = 2,
+    WEFT_LOG_INFO = 3,
+    WEFT_LOG_DEBUG = 4,
+};
+
+enum weft_log_kind { WEFT_LOG_TEXT, WEFT_LOG_U64, WEFT_LOG_I64 };
+
+typedef struct weft_log_field {
+    const char *key;
+    enum weft_log_kind kind;
+    const char *text;
+    uint64_t u64;
+    int64_t i64;
+} weft_log_field;
+
+typedef struct weft_log_event {
+    const char *name; /* static: "actor.crash", "runtime.start", "watchdog.stuck", ... */
+    uint64_t mono_ns; /* the runtime's monotonic clock */
+    uint64_t wall_ns; /* since 1970 */
+    const weft_log_field *fields;
+    uint32_t field_count;
+} weft_log_event;
+
+/* Called on any thread, also a scheduler's: must not block for long and must not call back into
+ * the runtime. The event is valid during the call only. */
+typedef void (*weft_log_fn)(void *cookie, enum weft_log_level level, const weft_log_event *event);
+
+typedef struct weft_log_hook {
+    void *cookie;
+    weft_log_fn cb;
+} weft_log_hook;
+
+/* Writes an event as one logfmt line with a terminating zero, cut at size. Returns the length it
+ * would have, as snprintf. Any thread. */
+WEFT_API int weft_log_format(enum weft_log_level level, const weft_log_event *event, char *text,
+                             size_t size);
+
+/* A hook for programs: one write(2) of a logfmt line to standard error per event. */
+WEFT_API void weft_log_stderr(void *cookie, enum weft_log_level level, const weft_log_event *event);
+
+WEFT_END_DECLS
+
+#endif

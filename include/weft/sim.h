@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The simulator: whole runtimes in one thread, from one seed. It steps schedulers and helpers in
+ * an order drawn from the seed, moves a virtual clock, and folds every choice the runtimes make
+ * into a hash: the same seed gives the same hash. Link with weft-sim. Test your own actors with
+ * it: create a weft_sim, create runtimes on weft_sim_env, start them, send, weft_sim_run.
+ * One thread; blocking calls (weft_runtime_call) are not possible, use a weft_cq or messages.
+ * Stability: unstable.
+ */
+#ifndef WEFT_SIM_H
+#define WEFT_SIM_H
+
+#include <weft/env.h>
+#include <weft/runtime.h>
+
+WEFT_BEGIN_DECLS
+
+typedef struct weft_sim weft_sim;
+
+typedef struct weft_sim_options {
+    size_t struct_size; /* WEFT_SIM_OPTIONS_INIT */
+    uint64_t seed;
+    uint64_t start_ns;      /* the virtual clock at the beginning; 0: 1 s */
+    uint64_t step_ns;       /* virtual time one step takes at most, drawn from 0..; 0: 200 */
+    uint32_t pause_percent; /* chance that a thread is held back for a while when it is drawn; a
+                               faulty or overloaded machine. 0: none */
+    uint32_t nest_max;      /* how deep threads may be stepped inside a step (builds with points) */
+} weft_sim_options;
+
+#define WEFT_SIM_OPTIONS_INIT sizeof(weft_sim_options)
+
+WEFT_API WEFT_MUSTUSE int weft_sim_create(const weft_sim_options *options, weft_sim **ret_sim);
+/* All its runtimes must be destroyed before. */
+WEFT_API void weft_sim_destroy(weft_sim **sim);
+/* The environment to create runtimes on; lives as long as sim. */
+WEFT_API weft_env *weft_sim_env(weft_sim *sim);
+WEFT_API uint64_t weft_sim_now_ns(const weft_sim *sim);
+/* The hash of everything that happened so far. */
+WEFT_API uint64_t weft_sim_hash(const weft_sim *sim);
+/* A generator of the test's own, independent of the schedule. */
+WEFT_API uint64_t weft_sim_random(weft_sim *sim);
+
+enum weft_sim_result {
+    WEFT_SIM_DONE = 0,  /* until answered true */
+    WEFT_SIM_QUIET = 1, /* every thread is parked without a deadline: nothing will ever happen */
+    WEFT_SIM_STEPS = 2, /* max_steps were made */
+    WEFT_SIM_TIME = 3,  /* the clock reached until_ns */
+};
+
+/* Steps until until(arg) is true (asked after each step; NULL: never), or all threads sleep for
+ * good, or max_steps were made, or the clock passes until_ns. Time jumps to the next deadline when
+ * every thread is parked. */
+WEFT_API enum weft_sim_result weft_sim_run(weft_sim *sim, uint64_t max_steps, uint64_t until_ns,
+                                           bool (*until)(void *arg), void *arg);
+
+/* weft_runtime_stop in virtual time: steps until the runtime has stopped. 0 or -ETIMEDOUT. */
+WEFT_API WEFT_MUSTUSE int weft_sim_stop(weft_sim *sim, weft_runtime *runtime, uint64_t max_steps);
+
+WEFT_END_DECLS
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Statistics: read at any time, from any thread, without stopping anything. Counters only grow;
+ * each is written by one thread, so a set of them is not a snapshot of one instant.
+ * Stability: stable, append-only.
+ */
+#ifndef WEFT_STATS_H
+#define WEFT_STATS_H
+
+#include <weft/defs.h>
+#include <weft/pid.h>
+
+WEFT_BEGIN_DECLS
+
+/* Counters of one scheduler, or of everything outside the schedulers (index 0). */
+typedef struct weft_stats {
+    size_t struct_size;
+    uint64_t messages_sent;     /* accepted user messages, requests, replies */
+    uint64_t messages_handled;  /* given to a receive */
+    uint64_t messages_rejected; /* sends answered with an error */
+    uint64_t messages_dead;     /* dead letters */
+    uint64_t messages_dropped;  /* by a mailbox policy */
+    uint64_t requests_expired;  /* dropped before they ran */
+    uint64_t replies_late;      /* nobody waited any more */
+    uint64_t signals;           /* stop, kill, timer and READY signals handled */
+    uint64_t runs;              /* turns of actors */
+    uint64_t spawns;
+    uint64_t exits;
+    uint64_t crashes;      /* exits with another reason than normal or shutdown */
+    uint64_t lifo_runs;    /* runs out of the LIFO slot */
+    uint64_t steals;       /* successful steals */
+    uint64_t stolen;       /* actors gained by them */
+    uint64_t steal_misses; /* searches that found nothing */
+    uint64_t overflows;    /* run-queue overflows */
+    uint64_t parks;        /* times it went to sleep */
+    uint64_t wakes;        /* wake-ups it sent */
+    uint64_t pool_hits;    /* messages from the free list */
+    uint64_t pool_refills; /* messages from returns or fresh memory */
+    uint64_t pool_returns; /* messages sent home to another scheduler */
+    uint64_t pool_trims;   /* pieces of memory given back to the system */
+    uint64_t timers_started;
+    uint64_t timers_fired;
+    uint64_t timers_cancelled;
+    uint64_t blocking_jobs;     /* index 0 only */
+    uint64_t blocking_rejected; /* index 0 only */
+    uint64_t watchdog_stuck;    /* index 0 only: times a handler ran too long */
+    uint64_t rescued;           /* actors taken from behind a stuck handler */
+} weft_stats;
+
+/* Values of the moment. */
+typedef struct weft_gauges {
+    size_t struct_size;
+    uint64_t actors;          /* living */
+    uint64_t messages;        /* message cells not in a free list */
+    uint64_t timers;          /* pending */
+    uint64_t buffers;         /* weft_buf alive */
+    uint64_t slots_retired;   /* slots whose generations are used up */
+    uint64_t arena_bytes;     /* message memory in use or pooled */
+    uint64_t slot_bytes;      /* actor memory in use or free */
+    uint64_t heap_bytes;      /* what the allocator holds for this runtime */
+    uint64_t blocking_queued; /* jobs waiting for a helper */
+    uint32_t schedulers_parked;
+} weft_gauges;
+
+enum weft_histogram_id {
+    WEFT_HISTOGRAM_MAILBOX_WAIT = 0,  /* ns from send to handler, sampled 1 in 64 */
+    WEFT_HISTOGRAM_HANDLER_TIME = 1,  /* ns of one turn of an actor, sampled 1 in 64 */
+    WEFT_HISTOGRAM_BLOCKING_WAIT = 2, /* ns a job waited for a helper */
+    WEFT_HISTOGRAM_COUNT = 3,
+};
+
+/* A log-linear histogram: 16 buckets per power of two, at most 6.25 % wide; values in ns. */
+enum { WEFT_HISTOGRAM_BUCKETS = 976 };
+typedef struct weft_histogram {
+    uint64_t count;
+    uint64_t sum;
+    uint64_t max;
+    uint64_t buckets[WEFT_HISTOGRAM_BUCKETS];
+} weft_histogram;
+
+/* Adds one value. One thread at a time; readers may read meanwhile. */
+WEFT_API void weft_histogram_add(weft_histogram *histogram, uint64_t value);
+/* Adds all of source. */
+WEFT_API void weft_histogram_merge(weft_histogram *histogram, const weft_histogram *source);
+/* The value below or at which per_mille/1000 of all values lie (upper bound of its bucket, at
+ * most max); 0 when empty. */
+WEFT_API uint64_t weft_histogram_quantile(const weft_histogram *histogram, uint32_t per_mille);
+/* The largest value bucket number index holds. */
+WEFT_API uint64_t weft_histogram_bucket_max(uint32_t index);
+
+/* Counters of scheduler 1..n, 0 for outside, or WEFT_STATS_ALL for the sum. -EINVAL. */
+#define WEFT_STATS_ALL UINT32_MAX
+WEFT_API int weft_stats_read(weft_runtime *runtime, uint32_t scheduler, weft_stats *ret_stats);
+WEFT_API int weft_gauges_read(weft_runtime *runtime, weft_gauges *ret_gauges);
+WEFT_API int weft_histogram_read(weft_runtime *runtime, uint32_t scheduler,
+                                 enum weft_histogram_id id, weft_histogram *ret_histogram);
+
+/* Everything as Prometheus text, version 0.0.4, with a terminating zero. Returns the length it
+ * would have, as snprintf; cut at a whole line when size is too small. */
+WEFT_API int weft_stats_prometheus(weft_runtime *runtime, char *text, size_t size);
+
+enum weft_actor_cell {
+    WEFT_CELL_IDLE = 0,   /* nothing to do */
+    WEFT_CELL_READY = 1,  /* queued or running */
+    WEFT_CELL_CLOSED = 2, /* ending or gone */
+};
+
+typedef struct weft_actor_info {
+    size_t struct_size;
+    const weft_type *type;
+    enum weft_actor_cell cell;
+    uint32_t mailbox; /* messages waiting, about */
+    uint32_t mailbox_max;
+    uint32_t scheduler; /* ran there last */
+    bool pinned;
+    uint64_t messages; /* handled so far */
+    weft_pid parent;
+} weft_actor_info;
+
+/* What an actor looks like just now. 0 or WEFT_E_NOPROC. */
+WEFT_API int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info);
+
+/* Writes what every scheduler does to a file descriptor with write(2) only: callable from a
+ * signal handler, also while the process is crashing. */
+WEFT_API void weft_runtime_dump(weft_runtime *runtime, int fd);
+
+WEFT_END_DECLS
+
+#endif

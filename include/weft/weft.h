@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * weft: a work-stealing actor runtime. This header includes the whole stable API.
+ */
+#ifndef WEFT_WEFT_H
+#define WEFT_WEFT_H
+
+#include <weft/actor.h>
+#include <weft/config.h>
+#include <weft/defs.h>
+#include <weft/error.h>
+#include <weft/log.h>
+#include <weft/msg.h>
+#include <weft/pid.h>
+#include <weft/runtime.h>
+#include <weft/stats.h>
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What an actor has besides its slot, and the functions its parts share: messages (message.c),
+ * sending (send.c), calls (call.c), timers (timer.c), life (life.c), running (run.c). All of it
+ * runs on the scheduler that runs the actor, under its runner.
+ */
+#ifndef WEFT_SCHED_ACTOR_H
+#define WEFT_SCHED_ACTOR_H
+
+#include "core/buf.h"
+#include "sched/calls.h"
+#include "sched/scheduler.h"
+
+/* One timer: 24 bytes, beside 32 of its wheel entry. */
+struct weft__timer {
+    uint64_t token;           /* or a struct weft__timer_extra *, with EXTRA */
+    struct weft__armed armed; /* free: entry is the next free record plus one */
+    uint32_t tag;
+    uint32_t seq_flags; /* sequence in the upper 24 bits, flags in the lower 8 */
+};
+_Static_assert(sizeof(struct weft__timer) == 24, "a pending timer must stay small");
+
+enum { WEFT__TIMER_LIVE = 1, WEFT__TIMER_EXTRA = 2, WEFT__TIMER_FLAGS = 0xff };
+
+/* What repeating and forwarding timers need more. */
+struct weft__timer_extra {
+    uint64_t interval_ns; /* 0: once */
+    uint64_t due_ns;
+    uint64_t token;
+    weft_pid target; /* none: the actor itself */
+    weft_msg *msg;   /* for target; owned */
+};
+
+/* Records in chunks that never move: 4, 8, ... 1024, then 1024 each. */
+struct weft__timers {
+    struct weft__timer **chunks;
+    uint32_t chunk_count;
+    uint32_t chunk_capacity;
+    uint32_t used;
+    uint32_t count;
+    uint32_t free_head; /* index plus one */
+};
+
+struct weft__cleanup {
+    weft_cleanup_fn fn;
+    void *arg;
+};
+
+struct weft__ext {
+    struct weft__calls calls;
+    struct weft__armed call_alarm; /* the wheel entry for the earliest deadline */
+    uint64_t call_alarm_ns;
+    struct weft__timers timers;
+    struct weft__cleanup *cleanups;
+    uint32_t cleanup_count;
+    uint32_t cleanup_capacity;
+    uint64_t *busy; /* actors that owe us a READY: slot and generation */
+    uint32_t busy_count;
+    uint32_t busy_capacity;
+    uint32_t stash; /* user messages a serial actor holds back, oldest first */
+    uint32_t stash_last;
+    uint32_t stash_count;
+};
+
+/* The actor's ext, made on first use; NULL: out of memory. */
+struct weft__ext *weft__ext_of(struct weft_ctx *ctx);
+
+/* ---- message.c ----------------------------------------------------------------------------- */
+
+/* What a new message is made from. */
+struct weft__draft {
+    const void *data;
+    size_t size;
+    weft_buf *buf; /* data lies in it; a reference is added; NULL: data is copied */
+    uint32_t tag;
+    uint8_t kind;
+    bool wide;
+};
+/* A new message [out]: -EMSGSIZE, -ENOMEM. s NULL: through the shared pool, any thread. */
+int weft__msg_make(weft_runtime *runtime, struct weft__scheduler *s,
+                   const struct weft__draft *draft, weft_msg **ret_msg);
+/* Frees the cell and the payload. s NULL: any thread. */
+void weft__msg_free(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg);
+/* Drops the payload's buffer, if any. */
+void weft__msg_drop_payload(weft_msg *msg);
+/* The actor is done with a message it handled: frees it, or leaves the anchor's cell for later. */
+void weft__msg_done(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg);
+/* Makes the anchor's cell usable for something else: it leaves the mailbox word. */
+void weft__unanchor(struct weft__scheduler *s, struct weft_ctx *ctx);
+/* Takes msg from wherever the actor has it (current or held) and makes its cell reusable. */
+void weft__msg_own(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg);
+void weft__held_add(struct weft_ctx *ctx, struct weft__scheduler *s, weft_msg *msg);
+/* Releases a message nobody handled or a handled one: an unanswered request is answered status. */
+void weft__msg_release(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg, int status);
+
+/* ---- send.c -------------------------------------------------------------------------------- */
+
+/* Pushes a message to a slot [take on success]. As weft__mailbox_push but schedules. bound 0:
+ * never refused. */
+int weft__post(struct weft__scheduler *s, uint64_t target, weft_msg *msg, bool bounded);
+/* The same from any thread. */
+int weft__post_outside(weft_runtime *runtime, uint64_t target, weft_msg *msg, bool bounded);
+/* Sends a filled REQUEST [take]; errors as weft_send. */
+int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid target,
+                       weft_msg *msg);
+/* Sends REPLY without payload to a request's caller, reusing the request [take]. */
+void weft__answer(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *request, int status);
+/* A message could not be delivered [take]: counted, given to the subscriber, freed. s NULL: any
+ * thread. */
+void weft__dead_letter(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg, int reason);
+/* Answers all WANT_READY signals that wait in the actor. */
+void weft__waiters_flush(struct weft__scheduler *s, struct weft_ctx *ctx);
+/* A READY arrived from an actor. */
+void weft__busy_remove(struct weft_ctx *ctx, uint64_t from);
+/* Counts on s, or outside. */
+void weft__count(weft_runtime *runtime, struct weft__scheduler *s, size_t counter, uint64_t n);
+#define WEFT__COUNT(runtime, s, name, n)                                                           \
+    weft__count((runtime), (s), offsetof(struct weft__counters, name), (n))
+
+/* ---- call.c, timer.c ----------------------------------------------------------------------- */
+
+/* The wheel an armed entry is in: that of whoever claimed the piece of memory it lies in. */
+struct weft__wheel *weft__wheel_home(struct weft__scheduler *s, const struct weft__armed *armed);
+/* Arms the wheel for the earliest pending call. 0 or -ENOMEM. */
+int weft__calls_arm(struct weft__scheduler *s, struct weft_ctx *ctx);
+/* The actor ends: forgets calls and timers. */
+void weft__timers_fini(struct weft__scheduler *s, struct weft_ctx *ctx);
+
+/* What a TIMER signal turned out to be. */
+enum weft__timer_outcome {
+    WEFT__TIMER_NONE,    /* cancelled meanwhile, or forwarded: nothing to deliver */
+    WEFT__TIMER_DELIVER, /* msg is a TIMER message now */
+    WEFT__TIMER_CALLS,   /* look for calls that are due */
+};
+enum weft__timer_outcome weft__timer_arrived(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                             weft_msg *msg);
+
+/* ---- life.c -------------------------------------------------------------------------------- */
+
+struct weft__birth {
+    const weft_type *type;
+    const void *arg;
+    size_t arg_size;
+    uint64_t parent;
+    int scheduler; /* index from 0, or -1: the caller's */
+    bool pin;
+};
+int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct weft__birth *birth,
+                weft_pid *ret_pid);
+/* Ends the actor that runs. */
+void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx);
+/* A slot for something that is no actor (a port). 0 or negative. */
+int weft__slot_alloc(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx **ret_slot);
+
+WEFT_INLINE uint64_t weft__target(weft_pid pid) {
+    return (uint64_t)pid.slot << 32 | pid.gen;
+}
+
+WEFT_INLINE bool weft__is_request(const weft_msg *msg) {
+    return msg->weft__kind == WEFT_MSG_REQUEST;
+}
+
+#endif

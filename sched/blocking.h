@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The pool of helper threads for work that blocks. A bounded ring of jobs under a lock, a stack of
+ * helpers that sleep. The DONE message of a job is made when the job is accepted, so that its
+ * result can always be delivered.
+ */
+#ifndef WEFT_SCHED_BLOCKING_H
+#define WEFT_SCHED_BLOCKING_H
+
+#include "sched/scheduler.h"
+
+int weft__blocking_create(weft_runtime *runtime);
+int weft__blocking_start(weft_runtime *runtime);
+/* Every accepted job has delivered its DONE. Any thread. */
+bool weft__blocking_done(weft_runtime *runtime);
+/* Tells helpers to look at the runtime's phase. */
+void weft__blocking_wake_all(weft_runtime *runtime);
+void weft__blocking_join(weft_runtime *runtime);
+void weft__blocking_destroy(weft_runtime *runtime);
+uint64_t weft__blocking_queued(weft_runtime *runtime);
+void weft__blocking_wait_times(weft_runtime *runtime, weft_histogram *ret_histogram);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Calls an actor makes: the pending table, its one wheel entry, and the request message. The
+ * answer arrives in run.c.
+ */
+#include "sched/actor.h"
+
+struct weft__ext *weft__ext_of(struct weft_ctx *ctx) {
+    if (weft_likely(ctx->ext != NULL)) {
+        return ctx->ext;
+    }
+    ctx->ext = weft__alloc(ctx->runner->core, sizeof(*ctx->ext), "ext");
+    return ctx->ext;
+}
+
+struct weft__wheel *weft__wheel_home(struct weft__scheduler *s, const struct weft__armed *armed) {
+    uint64_t offset = (uint64_t)armed->entry * sizeof(struct weft__entry);
+    uint32_t home = s->runtime->entry_homes[offset / WEFT__WHEEL_PIECE_BYTES];
+    return &s->runtime->schedulers[home]->wheel;
+}
+
+int weft__calls_arm(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    struct weft__ext *ext = ctx->ext;
+    uint64_t due_ns = weft__calls_deadline(&ext->calls);
+    if (due_ns == UINT64_MAX || (ext->call_alarm.entry != 0 && ext->call_alarm_ns <= due_ns)) {
+        return 0; /* an earlier alarm will look again */
+    }
+    struct weft__alarm alarm = {
+        .due_ns = due_ns, .slot = ctx->index, .slot_gen = ctx->gen, .timer = WEFT__WHEEL_CALLS};
+    struct weft__armed armed;
+    weft__bias_enter(&s->bias, &s->runtime->idle.barrier);
+    int result = weft__wheel_arm(&s->wheel, &alarm, &armed);
+    weft__bias_leave(&s->bias);
+    if (result != 0) {
+        return result;
+    }
+    if (ext->call_alarm.entry != 0) {
+        /* If it has fired, its signal will match nothing. */
+        (void)weft__wheel_cancel(weft__wheel_home(s, &ext->call_alarm), &ext->call_alarm);
+    }
+    ext->call_alarm = armed;
+    ext->call_alarm_ns = due_ns;
+    return 0;
+}
+
+int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size,
+              uint64_t timeout_ns, uint64_t token) {
+    struct weft__scheduler *s = ctx->runner;
+    if (data == NULL && size != 0) {
+        return -EINVAL;
+    }
+    if (weft_unlikely(target.node != s->node)) {
+        return target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
+    }
+    if (weft_unlikely(weft__target(target) == weft__from(ctx)) &&
+        (ctx->type->traits & WEFT__TRAIT_SERIAL) != 0) {
+        return -EDEADLK;
+    }
+    struct weft__ext *ext = weft__ext_of(ctx);
+    if (weft_unlikely(ext == NULL)) {
+        return -ENOMEM;
+    }
+    int result = weft__calls_reserve(&ext->calls, s->core, s->runtime->config.calls_max);
+    if (weft_unlikely(result != 0)) {
+        return result;
+    }
+    struct weft__draft draft = {
+        .data = data, .size = size, .tag = tag, .kind = WEFT_MSG_REQUEST, .wide = true};
+    weft_msg *msg;
+    result = weft__msg_make(s->runtime, s, &draft, &msg);
+    if (weft_unlikely(result != 0)) {
+        return result;
+    }
+    weft__refresh_clock(s);
+    uint64_t wait_ns = timeout_ns == 0 ? s->runtime->config.call_timeout_ns : timeout_ns;
+    uint64_t deadline_ns = weft_add_saturated(s->now_ns, wait_ns);
+    uint64_t reference = weft__calls_add(&ext->calls, token, deadline_ns);
+    msg->weft__u.weft__r.weft__ref = reference;
+    msg->weft__u.weft__r.weft__value = (int64_t)deadline_ns;
+    result = weft__calls_arm(s, ctx);
+    if (weft_likely(result == 0)) {
+        result = weft__send_request(s, ctx, target, msg);
+    } else {
+        weft__msg_free(s->runtime, s, msg);
+    }
+    if (weft_unlikely(result != 0)) {
+        (void)weft__calls_take(&ext->calls, reference, &token);
+    }
+    return result;
+}
+
+int weft_call_cancel(weft_ctx *ctx, uint64_t token) {
+    return ctx->ext == NULL ? 0 : (int)weft__calls_cancel(&ctx->ext->calls, token);
+}
+
+uint64_t weft_deadline(const weft_msg *request) {
+    return weft__is_request(request) ? (uint64_t)request->weft__u.weft__r.weft__value : UINT64_MAX;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What an actor asks about itself, and the registry of types. See weft/actor.h.
+ */
+#include "sched/actor.h"
+#include <string.h>
+
+weft_pid weft_self(const weft_ctx *ctx) {
+    return (weft_pid){.node = ctx->runner->node, .slot = ctx->index, .gen = ctx->gen};
+}
+
+static weft_pid pid_of(const struct weft__scheduler *s, uint64_t from) {
+    if (from == 0) {
+        return weft_pid_none();
+    }
+    return (weft_pid){.node = s->node, .slot = (uint32_t)(from >> 32), .gen = (uint32_t)from};
+}
+
+weft_pid weft_parent(const weft_ctx *ctx) {
+    return pid_of(ctx->runner, weft_load64_relaxed(&ctx->parent));
+}
+
+void *weft_state(weft_ctx *ctx) {
+    return ctx->state;
+}
+
+weft_msg *weft_current(weft_ctx *ctx) {
+    return ctx->runner->msg;
+}
+
+weft_pid weft_sender(weft_ctx *ctx, const weft_msg *msg) {
+    return pid_of(ctx->runner, msg->weft__from);
+}
+
+weft_runtime *weft_runtime_of(weft_ctx *ctx) {
+    return ctx->runner->runtime;
+}
+
+const weft_type *weft_type_of(weft_ctx *ctx) {
+    return ctx->type;
+}
+
+uint32_t weft_scheduler_of(weft_ctx *ctx) {
+    return ctx->runner->id + 1;
+}
+
+uint64_t weft_now_ns(weft_ctx *ctx) {
+    weft__refresh_clock(ctx->runner);
+    return ctx->runner->now_ns;
+}
+
+uint64_t weft_random(weft_ctx *ctx) {
+    return weft__prng_next(&ctx->runner->prng);
+}
+
+/* ---- types --------------------------------------------------------------------------------- */
+
+static const weft_type *find(weft_runtime *runtime, const char *name) {
+    uint32_t count = weft_load32_acquire(&runtime->type_count); /* pairs with T1 */
+    for (uint32_t id = 0; id < count; id++) {
+        if (strcmp(runtime->types[id]->name, name) == 0) {
+            return runtime->types[id];
+        }
+    }
+    return NULL;
+}
+
+const weft_type *weft_type_find(weft_runtime *runtime, const char *name) {
+    return runtime == NULL || name == NULL ? NULL : find(runtime, name);
+}
+
+const char *weft_type_name(const weft_type *type) {
+    return type->name;
+}
+
+static int check_def(const weft_type_def *def) {
+    if (def == NULL || def->struct_size != sizeof(*def) || def->name == NULL ||
+        def->receive == NULL || def->mailbox_policy > WEFT_MAILBOX_DROP_OLD ||
+        (def->flags & ~(uint32_t)WEFT_TYPE_SERIAL) != 0) {
+        return -EINVAL;
+    }
+    size_t length = strlen(def->name);
+    if (length == 0 || length > 63) {
+        return -EINVAL;
+    }
+    if (def->mailbox_max != WEFT_MAILBOX_UNBOUNDED && def->mailbox_max > INT32_MAX / 2) {
+        return -EINVAL;
+    }
+    if (def->state_size > UINT32_MAX) {
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static void fill_type(weft_runtime *runtime, weft_type *type, const weft_type_def *def) {
+    type->def = *def;
+    memcpy(type->name, def->name, strlen(def->name) + 1);
+    type->def.name = type->name;
+    type->runtime = runtime;
+    type->small = def->state_size <= WEFT__STATE_INLINE;
+    uint32_t max = def->mailbox_max == 0 ? runtime->config.mailbox_max : def->mailbox_max;
+    type->bound = max == WEFT_MAILBOX_UNBOUNDED ? 0 : max;
+    type->low =
+        def->mailbox_low != 0 && def->mailbox_low < max ? def->mailbox_low : type->bound / 2;
+    if (def->mailbox_policy == WEFT_MAILBOX_DROP_NEW) {
+        type->traits |= WEFT__TRAIT_DROP_NEW;
+    }
+    if (def->mailbox_policy == WEFT_MAILBOX_DROP_OLD && type->bound != 0) {
+        type->traits |= WEFT__TRAIT_DROP_OLD;
+        type->bound *= 2; /* senders are refused at twice the bound; the owner keeps half */
+    }
+    if ((def->flags & WEFT_TYPE_SERIAL) != 0) {
+        type->traits |= WEFT__TRAIT_SERIAL;
+    }
+}
+
+int weft_type_register(weft_runtime *runtime, const weft_type_def *def,
+                       const weft_type **ret_type) {
+    int result = runtime == NULL || ret_type == NULL ? -EINVAL : check_def(def);
+    if (result != 0) {
+        return result;
+    }
+    weft_type *type = weft__alloc(&runtime->core, sizeof(*type), "type");
+    if (type == NULL) {
+        return -ENOMEM;
+    }
+    fill_type(runtime, type, def);
+    weft__lock_enter(&runtime->types_lock, runtime->core.env);
+    uint32_t count = weft_load32_relaxed(&runtime->type_count);
+    if (find(runtime, def->name) != NULL) {
+        result = -EEXIST;
+    } else if (count == WEFT__TYPES_MAX) {
+        result = WEFT_E_LIMIT;
+    } else {
+        type->id = count;
+        runtime->types[count] = type;
+        weft_store32_release(&runtime->type_count, count + 1); /* T1 */
+    }
+    weft__lock_leave(&runtime->types_lock);
+    if (result != 0) {
+        weft__free(&runtime->core, type, sizeof(*type), "type");
+        return result;
+    }
+    *ret_type = type;
+    return 0;
+}

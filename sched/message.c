@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Messages as an actor has them: making, taking, holding, releasing. Every message a user owns
+ * (taken or created and not sent) is linked into the actor's held list, so that none is lost when
+ * it ends. Runs on the actor's scheduler, except weft__msg_make and weft__msg_free without one.
+ */
+#include "sched/actor.h"
+#include <string.h>
+
+/* Copies a small payload without a call for the sizes that matter. */
+WEFT_INLINE void copy_payload(unsigned char *to, const void *from, size_t size) {
+    if (weft_likely(size == 8)) {
+        memcpy(to, from, 8);
+    } else if (size != 0) {
+        memcpy(to, from, size);
+    }
+}
+
+static int make_large(weft_runtime *runtime, struct weft__scheduler *s,
+                      const struct weft__draft *draft, weft_msg **ret_msg) {
+    if (draft->size > runtime->config.message_bytes_max || draft->size > UINT32_MAX) {
+        return -EMSGSIZE;
+    }
+    struct weft__draft slice = *draft;
+    if (draft->buf != NULL) {
+        slice.buf = weft_buf_ref(draft->buf);
+    } else {
+        int result = weft__buf_create(&runtime->core, draft->size, &slice.buf);
+        if (result != 0) {
+            return result;
+        }
+        if (draft->data != NULL) {
+            memcpy(slice.buf->data, draft->data, draft->size);
+        }
+        slice.data = slice.buf->data;
+    }
+    weft_msg *msg = s != NULL ? weft__pool_alloc(&s->pool, 0)
+                              : weft__pool_alloc_outside(&runtime->shared_pool, 0);
+    if (msg == NULL) {
+        weft_buf_unref(slice.buf);
+        return -ENOMEM;
+    }
+    msg->weft__flags = (uint8_t)(WEFT__MSG_BUF | (draft->wide ? WEFT__MSG_WIDE : 0));
+    struct weft__msg_slice place = {.data = slice.data, .buf = slice.buf};
+    memcpy(weft__msg_payload(msg), &place, sizeof(place));
+    *ret_msg = msg;
+    return 0;
+}
+
+int weft__msg_make(weft_runtime *runtime, struct weft__scheduler *s,
+                   const struct weft__draft *draft, weft_msg **ret_msg) {
+    size_t header = draft->wide ? WEFT__WIDE_BYTES : WEFT__HEADER_BYTES;
+    weft_msg *msg;
+    if (weft_unlikely(draft->buf != NULL || draft->size > 256 - header)) {
+        int result = make_large(runtime, s, draft, &msg);
+        if (result != 0) {
+            return result;
+        }
+    } else {
+        uint32_t class = weft__class_of(header + draft->size);
+        msg = s != NULL ? weft__pool_alloc(&s->pool, class)
+                        : weft__pool_alloc_outside(&runtime->shared_pool, class);
+        if (weft_unlikely(msg == NULL)) {
+            return -ENOMEM;
+        }
+        msg->weft__flags = (uint8_t)(class | (draft->wide ? WEFT__MSG_WIDE : 0));
+        if (draft->data != NULL) {
+            copy_payload(weft__msg_payload(msg), draft->data, draft->size);
+        }
+    }
+    msg->weft__kind = draft->kind;
+    msg->weft__size = (uint32_t)draft->size;
+    msg->weft__tag = draft->tag;
+    msg->weft__stamp = 0;
+    msg->weft__from = 0;
+    *ret_msg = msg;
+    return 0;
+}
+
+void weft__msg_drop_payload(weft_msg *msg) {
+    if (weft_unlikely((msg->weft__flags & WEFT__MSG_BUF) != 0)) {
+        weft_buf_unref(*weft__msg_buf_at(msg));
+        msg->weft__flags &= (uint8_t)~WEFT__MSG_BUF;
+    }
+}
+
+void weft__msg_free(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg) {
+    weft__msg_drop_payload(msg);
+    if (s != NULL) {
+        weft__pool_free(&s->pool, msg);
+    } else {
+        weft__pool_free_outside(&runtime->shared_pool, msg);
+    }
+}
+
+void weft__msg_done(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    weft__msg_drop_payload(msg);
+    if (weft__arena_index(s->messages, msg) == ctx->anchor) {
+        ctx->life |= WEFT__LIFE_ANCHOR_DONE;
+        return;
+    }
+    weft__pool_free(&s->pool, msg);
+}
+
+void weft__unanchor(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    uint32_t anchor = ctx->anchor;
+    weft_assert((ctx->life & WEFT__LIFE_ANCHOR_DONE) == 0);
+    if (weft__mailbox_detach(&ctx->mailbox, ctx->gen, anchor)) {
+        ctx->anchor = 0;
+        return;
+    }
+    /* Something lies above it: take that, and its newest is the anchor from now on. */
+    uint32_t newest = weft__mailbox_newest(&ctx->mailbox, anchor);
+    weft_assert(newest != 0);
+    struct weft__batch batch = weft__mailbox_reverse(s->messages, newest, anchor);
+    uint32_t *link = &ctx->batch;
+    while (*link != 0) { /* bounded by the mailbox's length */
+        link = &weft__arena_msg(s->messages, *link)->weft__next;
+    }
+    *link = batch.first;
+    ctx->anchor = batch.last;
+}
+
+void weft__held_add(struct weft_ctx *ctx, struct weft__scheduler *s, weft_msg *msg) {
+    uint32_t index = weft__arena_index(s->messages, msg);
+    msg->weft__next = ctx->held;
+    weft_store32_relaxed(weft__msg_seq(msg), 0); /* previous: none */
+    if (ctx->held != 0) {
+        weft_store32_relaxed(weft__msg_seq(weft__arena_msg(s->messages, ctx->held)), index);
+    }
+    ctx->held = index;
+}
+
+static void held_remove(struct weft_ctx *ctx, struct weft__scheduler *s, weft_msg *msg) {
+    uint32_t previous = weft_load32_relaxed(weft__msg_seq(msg));
+    if (msg->weft__next != 0) {
+        weft_store32_relaxed(weft__msg_seq(weft__arena_msg(s->messages, msg->weft__next)),
+                             previous);
+    }
+    if (previous != 0) {
+        weft__arena_msg(s->messages, previous)->weft__next = msg->weft__next;
+    } else {
+        weft_assert(ctx->held == weft__arena_index(s->messages, msg));
+        ctx->held = msg->weft__next;
+    }
+}
+
+void weft__msg_own(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    if (msg != s->msg) {
+        held_remove(ctx, s, msg);
+        return;
+    }
+    s->msg = NULL;
+    if (weft__arena_index(s->messages, msg) == ctx->anchor) {
+        weft__unanchor(s, ctx);
+    }
+}
+
+void weft__msg_release(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg, int status) {
+    if (weft_unlikely(weft__is_request(msg))) {
+        weft__answer(s, ctx, msg, status);
+        return;
+    }
+    weft__msg_done(s, ctx, msg);
+}
+
+weft_msg *weft_msg_take(weft_ctx *ctx, weft_msg *msg) {
+    struct weft__scheduler *s = ctx->runner;
+    if (msg == NULL || msg != s->msg) {
+        return msg; /* it is the actor's already */
+    }
+    weft__msg_own(s, ctx, msg);
+    weft__held_add(ctx, s, msg);
+    return msg;
+}
+
+void weft_msg_release(weft_ctx *ctx, weft_msg **msg) {
+    if (msg == NULL || *msg == NULL) {
+        return;
+    }
+    struct weft__scheduler *s = ctx->runner;
+    weft_msg *released = *msg;
+    *msg = NULL;
+    if (released == s->msg) {
+        s->msg = NULL;
+    } else {
+        held_remove(ctx, s, released);
+    }
+    weft__msg_release(s, ctx, released, WEFT_E_NOREPLY);
+}
+
+int weft_msg_create(weft_ctx *ctx, uint32_t tag, size_t size, weft_msg **ret_msg) {
+    if (ret_msg == NULL) {
+        return -EINVAL;
+    }
+    struct weft__scheduler *s = ctx->runner;
+    struct weft__draft draft = {.size = size, .tag = tag, .kind = WEFT_MSG_USER};
+    weft_msg *msg;
+    int result = weft__msg_make(s->runtime, s, &draft, &msg);
+    if (result != 0) {
+        return result;
+    }
+    weft__held_add(ctx, s, msg);
+    *ret_msg = msg;
+    return 0;
+}
+
+int weft_buf_create(weft_runtime *runtime, size_t size, weft_buf **ret_buf) {
+    if (runtime == NULL || ret_buf == NULL) {
+        return -EINVAL;
+    }
+    return weft__buf_create(&runtime->core, size, ret_buf);
+}
+
+int weft_buf_wrap(weft_runtime *runtime, void *data, size_t size, weft_buf_free_fn free_fn,
+                  void *cookie, weft_buf **ret_buf) {
+    if (runtime == NULL || ret_buf == NULL || (data == NULL && size != 0)) {
+        return -EINVAL;
+    }
+    struct weft__buf_memory memory = {
+        .data = data, .size = size, .free_fn = free_fn, .cookie = cookie};
+    return weft__buf_wrap(&runtime->core, &memory, ret_buf);
+}

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One turn of one actor: take what was sent, handle up to a budget of messages, go idle or back
+ * into the queue. The hottest code of the library. Runs on a scheduler's thread, outside its
+ * biased lock (user code may get stuck here).
+ */
+#include "sched/actor.h"
+
+enum { PUBLISH_EVERY = 16 /* handled messages between two updates of mailbox.consumed */ };
+
+/* Moves signals to the front, each part in the order it was sent. */
+static void signals_first(const struct weft__arena *arena, struct weft_ctx *ctx) {
+    uint32_t signals = 0;
+    uint32_t *signal_link = &signals;
+    uint32_t *link = &ctx->batch;
+    while (*link != 0) { /* bounded by the batch */
+        uint32_t index = *link;
+        weft_msg *msg = weft__arena_msg(arena, index);
+        if ((msg->weft__kind & WEFT__KIND_SIGNAL) != 0) {
+            *link = msg->weft__next;
+            *signal_link = index;
+            signal_link = &msg->weft__next;
+        } else {
+            link = &msg->weft__next;
+        }
+    }
+    *signal_link = ctx->batch;
+    ctx->batch = signals;
+}
+
+/* Policy drop-old: too many wait, the oldest user messages go. */
+static WEFT_NOINLINE void drop_old(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    uint32_t length = weft__mailbox_length(&ctx->mailbox, s->messages);
+    uint32_t keep = ctx->type->bound / 2;
+    uint32_t *link = &ctx->batch;
+    while (*link != 0 && length > keep) { /* bounded by the batch */
+        uint32_t index = *link;
+        weft_msg *msg = weft__arena_msg(s->messages, index);
+        bool droppable = msg->weft__kind == WEFT_MSG_USER || weft__is_request(msg);
+        if (!droppable || index == ctx->anchor) {
+            link = &msg->weft__next;
+            continue;
+        }
+        *link = msg->weft__next;
+        length--;
+        weft_counter_add(&s->counters.messages_dropped, 1);
+        weft_store32_relaxed(&ctx->mailbox.consumed,
+                             weft_load32_relaxed(&ctx->mailbox.consumed) + 1);
+        weft__msg_release(s, ctx, msg, WEFT_E_OVERLOAD);
+    }
+}
+
+/* Takes what lies above the anchor. False: nothing. The old anchor's cell is free then. */
+WEFT_INLINE bool take_batch(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    uint32_t anchor = ctx->anchor;
+    uint32_t newest = weft__mailbox_newest(&ctx->mailbox, anchor);
+    if (newest == 0) {
+        return false;
+    }
+    weft_msg *msg = weft__arena_msg(s->messages, newest);
+    uint8_t kinds = msg->weft__kind;
+    if (weft_likely(msg->weft__next == anchor || msg->weft__next < WEFT__MAILBOX_FIRST)) {
+        msg->weft__next = 0;
+        ctx->batch = newest;
+    } else {
+        struct weft__batch batch = weft__mailbox_reverse(s->messages, newest, anchor);
+        ctx->batch = batch.first;
+        kinds = batch.kinds;
+    }
+    ctx->anchor = newest;
+    if (anchor != 0) {
+        weft_assert((ctx->life & WEFT__LIFE_ANCHOR_DONE) != 0);
+        ctx->life &= ~(uint32_t)WEFT__LIFE_ANCHOR_DONE;
+        weft__pool_free(&s->pool, weft__arena_msg(s->messages, anchor));
+    }
+    if (weft_unlikely((kinds & WEFT__KIND_SIGNAL) != 0)) {
+        signals_first(s->messages, ctx);
+    }
+    if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_DROP_OLD) != 0)) {
+        drop_old(s, ctx);
+    }
+    return true;
+}
+
+/* ---- handling one message ------------------------------------------------------------------ */
+
+/* Gives a message to the actor, then lets go of it. */
+WEFT_INLINE void receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    s->msg = msg;
+    WEFT__POINT(s->core, WEFT__POINT_HANDLER);
+    int result = ctx->type->def.receive(ctx, ctx->state, msg);
+    if (weft_likely(s->msg != NULL)) {
+        msg = s->msg;
+        s->msg = NULL;
+        weft__msg_release(s, ctx, msg, WEFT_E_NOREPLY);
+    }
+    if (weft_unlikely(result != WEFT_CONTINUE)) {
+        weft_exit(ctx, result == WEFT_STOP ? 0 : result > 0 ? -EINVAL : result);
+    }
+}
+
+static void run_init(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    int result = 0;
+    s->msg = NULL;
+    WEFT__POINT(s->core, WEFT__POINT_HANDLER);
+    if (ctx->type->def.init != NULL) {
+        result = ctx->type->def.init(ctx, ctx->state, weft_msg_data(msg), msg->weft__size);
+    }
+    weft__msg_done(s, ctx, msg);
+    if (result < 0) {
+        /* The first reason wins, but terminate is not due either way. */
+        weft_exit(ctx, result);
+        return;
+    }
+    ctx->life |= WEFT__LIFE_INITED;
+    if (result != WEFT_CONTINUE) {
+        weft_exit(ctx, result == WEFT_STOP ? 0 : -EINVAL);
+    }
+}
+
+/* Delivers a REPLY that says -ETIMEDOUT for each call that is due. msg carries the first. */
+static void expire_calls(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    uint64_t token;
+    s->now_ns = weft__now(s->core);
+    while ((ctx->life & WEFT__LIFE_EXITING) == 0 && /* bounded by the pending calls */
+           weft__calls_expire(&ctx->ext->calls, s->now_ns, &token)) {
+        if (msg == NULL) {
+            struct weft__draft draft = {.kind = WEFT_MSG_REPLY, .wide = true};
+            if (weft__msg_make(s->runtime, s, &draft, &msg) != 0) {
+                /* Entered again with the same deadline; the alarm below tries again. */
+                weft_assert(ctx->ext->calls.count < ctx->ext->calls.capacity);
+                (void)weft__calls_add(&ctx->ext->calls, token, s->now_ns);
+                break;
+            }
+        }
+        msg->weft__kind = WEFT_MSG_REPLY;
+        msg->weft__tag = 0;
+        msg->weft__size = 0;
+        msg->weft__from = 0;
+        msg->weft__u.weft__r.weft__ref = token;
+        msg->weft__u.weft__r.weft__value = -ETIMEDOUT;
+        receive(s, ctx, msg);
+        msg = NULL;
+    }
+    if (msg != NULL) {
+        weft__msg_done(s, ctx, msg);
+    }
+    if (weft__calls_arm(s, ctx) != 0) {
+        weft_exit(ctx, -ENOMEM); /* calls without an alarm could wait for ever */
+    }
+}
+
+/* A serial actor has no call pending any more: what it held back comes before the rest. */
+static void unstash(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    struct weft__ext *ext = ctx->ext;
+    weft__arena_msg(s->messages, ext->stash_last)->weft__next = ctx->batch;
+    ctx->batch = ext->stash;
+    ext->stash = 0;
+    ext->stash_count = 0;
+}
+
+static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    struct weft__ext *ext = ctx->ext;
+    if (ext == NULL || ext->calls.count == 0) {
+        return false;
+    }
+    if (weft__arena_index(s->messages, msg) == ctx->anchor) {
+        weft__unanchor(s, ctx); /* it outlives its place in the word */
+    }
+    uint32_t index = weft__arena_index(s->messages, msg);
+    msg->weft__next = 0;
+    if (ext->stash == 0) {
+        ext->stash = index;
+    } else {
+        weft__arena_msg(s->messages, ext->stash_last)->weft__next = index;
+    }
+    ext->stash_last = index;
+    ext->stash_count++;
+    return true;
+}
+
+static void want_ready(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    if (weft__arena_index(s->messages, msg) == ctx->anchor) {
+        weft__unanchor(s, ctx);
+    }
+    msg->weft__next = ctx->waiters;
+    ctx->waiters = weft__arena_index(s->messages, msg);
+}
+
+static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    weft_counter_add(&s->counters.signals, 1);
+    switch (msg->weft__kind) {
+    case WEFT__SIGNAL_START:
+        run_init(s, ctx, msg);
+        return;
+    case WEFT__SIGNAL_STOP:
+        weft_exit(ctx, (int)msg->weft__u.weft__r.weft__value);
+        break;
+    case WEFT__SIGNAL_KILL:
+        ctx->life |= WEFT__LIFE_KILLED;
+        weft_exit(ctx, WEFT_E_KILLED);
+        break;
+    case WEFT__SIGNAL_TIMER:
+        s->now_ns = weft__now(s->core);
+        switch (weft__timer_arrived(s, ctx, msg)) {
+        case WEFT__TIMER_DELIVER:
+            receive(s, ctx, msg);
+            return;
+        case WEFT__TIMER_CALLS:
+            expire_calls(s, ctx, msg);
+            return;
+        case WEFT__TIMER_NONE:
+            break;
+        }
+        break;
+    case WEFT__SIGNAL_WANT_READY:
+        want_ready(s, ctx, msg);
+        return;
+    default:
+        weft_assert(!"unknown signal");
+    }
+    weft__msg_done(s, ctx, msg);
+}
+
+static void handle_reply(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    struct weft__ext *ext = ctx->ext;
+    uint64_t token;
+    if (ext == NULL || !weft__calls_take(&ext->calls, msg->weft__u.weft__r.weft__ref, &token)) {
+        weft_counter_add(&s->counters.replies_late, 1);
+        weft__msg_done(s, ctx, msg);
+        return;
+    }
+    msg->weft__u.weft__r.weft__ref = token;
+    weft_counter_add(&s->counters.messages_handled, 1);
+    receive(s, ctx, msg);
+}
+
+/* False: a serial actor holds it back, it is not consumed. */
+WEFT_INLINE bool handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    switch (msg->weft__kind) {
+    case WEFT_MSG_REQUEST:
+        if (weft_unlikely((uint64_t)msg->weft__u.weft__r.weft__value <= s->now_ns)) {
+            weft_counter_add(&s->counters.requests_expired, 1);
+            weft__msg_done(s, ctx, msg); /* its caller has its timeout, or gets it right now */
+            return true;
+        }
+        /* fall through */
+    case WEFT_MSG_USER:
+        if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_SERIAL) != 0) && stash(s, ctx, msg)) {
+            return false;
+        }
+        weft_counter_add(&s->counters.messages_handled, 1);
+        receive(s, ctx, msg);
+        return true;
+    case WEFT_MSG_REPLY:
+        handle_reply(s, ctx, msg);
+        return true;
+    case WEFT_MSG_READY:
+        weft__busy_remove(ctx, msg->weft__from);
+        /* fall through */
+    case WEFT_MSG_DONE:
+    case WEFT_MSG_DEAD:
+        weft_counter_add(&s->counters.signals, 1);
+        receive(s, ctx, msg);
+        return true;
+    default:
+        handle_signal(s, ctx, msg);
+        return true;
+    }
+}
+
+/* ---- the turn ------------------------------------------------------------------------------ */
+
+/* Tells senders how far the actor is, and those that were refused that there is room. */
+static WEFT_NOINLINE void check_waiters(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                        uint32_t consumed) {
+    weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
+    if (weft__mailbox_length(&ctx->mailbox, s->messages) <= ctx->type->low) {
+        weft__waiters_flush(s, ctx);
+    }
+}
+
+/* All taken messages are handled: consumed becomes exact again. */
+WEFT_INLINE uint32_t exact_consumed(struct weft__scheduler *s, const struct weft_ctx *ctx,
+                                    uint32_t consumed) {
+    if (ctx->anchor == 0) {
+        return consumed;
+    }
+    uint32_t seq = weft_load32_relaxed(weft__msg_seq(weft__arena_msg(s->messages, ctx->anchor)));
+    uint32_t held_back = ctx->ext == NULL ? 0 : ctx->ext->stash_count;
+    return seq - held_back;
+}
+
+/* Leaves the actor idle if nothing came. After true it may run elsewhere already. */
+WEFT_INLINE bool go_idle(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t consumed) {
+    uint32_t anchor = ctx->anchor;
+    uint32_t gen = ctx->gen;
+    weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
+    ctx->anchor = 0;
+    ctx->life &= ~(uint32_t)WEFT__LIFE_ANCHOR_DONE;
+    WEFT__POINT(s->core, WEFT__POINT_IDLE);
+    if (weft_likely(weft__mailbox_idle(&ctx->mailbox, gen, anchor))) {
+        if (anchor != 0) {
+            weft__pool_free(&s->pool, weft__arena_msg(s->messages, anchor));
+        }
+        return true;
+    }
+    ctx->anchor = anchor;
+    if (anchor != 0) {
+        ctx->life |= WEFT__LIFE_ANCHOR_DONE;
+    }
+    return false;
+}
+
+/* A sampled message has arrived at its handler. */
+static WEFT_NOINLINE void sample_wait(struct weft__scheduler *s, uint32_t stamp) {
+    uint32_t now = (uint32_t)(weft__now(s->core) >> 6) | 1;
+    uint32_t waited = now - stamp;
+    weft_histogram_add(&s->mailbox_wait, waited > INT32_MAX ? 0 : (uint64_t)waited << 6);
+}
+
+/* Why a turn ended. */
+enum turn { TURN_IDLE, TURN_BUDGET, TURN_ENDED };
+
+WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    uint32_t consumed = weft_load32_relaxed(&ctx->mailbox.consumed);
+    uint32_t handled = 0;
+    uint32_t counted = 0; /* of them, in ctx->handled */
+    enum turn result = TURN_BUDGET;
+    while (handled < s->budget) {
+        if (ctx->batch == 0) {
+            consumed = exact_consumed(s, ctx, consumed);
+            if (!take_batch(s, ctx)) {
+                weft_counter_add(&ctx->handled, handled - counted); /* ours to write, still */
+                counted = handled;
+                if (go_idle(s, ctx, consumed)) {
+                    weft_counter_add(&s->counters.runs, 1);
+                    return TURN_IDLE;
+                }
+            }
+            continue; /* drop-old may have left nothing; bounded by what senders push */
+        }
+        weft_msg *msg = weft__arena_msg(s->messages, ctx->batch);
+        ctx->batch = msg->weft__next;
+        if (ctx->batch != 0) {
+            weft_prefetch(weft__arena_msg(s->messages, ctx->batch));
+        }
+        if (weft_unlikely(msg->weft__stamp != 0)) {
+            sample_wait(s, msg->weft__stamp);
+            msg->weft__stamp = 0;
+        }
+        handled++;
+#ifdef WEFT_PLANT_DOUBLE_RUN
+        if (ctx->batch == 0) { /* idle too early: a push from here on queues it a second time */
+            (void)weft__mailbox_idle(&ctx->mailbox, ctx->gen, ctx->anchor);
+        }
+#endif
+        bool done = handle(s, ctx, msg);
+        consumed += done ? 1 : 0;
+        if (weft_unlikely((handled % PUBLISH_EVERY) == 0)) {
+            weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
+        }
+        if (weft_unlikely((ctx->life & WEFT__LIFE_EXITING) != 0)) {
+            result = TURN_ENDED;
+            break;
+        }
+        if (weft_unlikely(ctx->waiters != 0)) {
+            check_waiters(s, ctx, consumed);
+        }
+        if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_SERIAL) != 0) && ctx->ext != NULL &&
+            ctx->ext->stash != 0 && ctx->ext->calls.count == 0) {
+            unstash(s, ctx);
+        }
+    }
+    weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
+    weft_counter_add(&ctx->handled, handled - counted);
+    weft_counter_add(&s->counters.runs, 1);
+    return result;
+}
+
+static void run_timed(struct weft__scheduler *s, struct weft_ctx *ctx, enum turn *ret_turn) {
+    uint64_t before_ns = weft__now(s->core);
+    *ret_turn = turn(s, ctx);
+    uint64_t after_ns = weft__now(s->core);
+    weft_histogram_add(&s->handler_time, after_ns - before_ns);
+    s->now_ns = after_ns;
+}
+
+void weft__run(struct weft__scheduler *s, uint32_t index) {
+    struct weft_ctx *ctx = weft__slot_at(s->slots, index);
+    s->current = ctx;
+    ctx->runner = s;
+    if (weft_unlikely(weft_load32_relaxed(&ctx->scheduler) != s->id)) {
+        weft_store32_relaxed(&ctx->scheduler, s->id);
+    }
+    uint64_t seq = weft_load64_relaxed(&s->run_seq) + 1;
+    weft_store64_relaxed(&s->run_seq, seq);
+    weft_store32_relaxed(&s->running, index);
+    weft__trace(s, WEFT__TRACE_RUN, index, ctx->gen);
+    weft__bias_leave(&s->bias);
+    enum turn result;
+    if (weft_unlikely((seq & WEFT__SAMPLE_MASK) == 0) && !s->traced) {
+        run_timed(s, ctx, &result);
+    } else {
+        result = turn(s, ctx);
+    }
+    if (weft_unlikely(result == TURN_ENDED)) {
+        weft__end(s, ctx);
+    }
+    weft__bias_enter(&s->bias, &s->runtime->idle.barrier);
+    s->current = NULL;
+    weft_store32_relaxed(&s->running, 0);
+    if (weft_unlikely(result == TURN_BUDGET)) {
+        weft__requeue(s, ctx, index);
+    }
+}

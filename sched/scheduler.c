@@ -1,0 +1,634 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The scheduler: a step function that runs actors, fires timers, searches for work and goes to
+ * sleep. Production calls it in a loop from a thread, the simulator in an order of its choice, a
+ * program with its own loop through weft_runtime_drive. Queues in the order they are served: the
+ * LIFO slot (the actor woken last, a few times in a row), the claimed batch, the ring, pinned
+ * actors in between; inbox, overflow and timers once a step.
+ *
+ * The biased lock is held throughout a step except inside weft__run.
+ */
+#include "sched/actor.h"
+#include "sched/port.h"
+#include "sched/watchdog.h"
+
+enum {
+    STEP_NS_MAX = 200000, /* a step that took longer runs fewer actors the next time */
+    STEP_NS_LOW = 50000,
+    SPIN_LOOKS = 4, /* looks into the inbox between two rounds of a search */
+    SPIN_PAUSES = 2,
+};
+
+/* The only thread-local variable: set around a step, never cached across one. */
+static _Thread_local struct weft__scheduler *current_scheduler;
+
+WEFT_NOINLINE struct weft__scheduler *weft__scheduler_current(void) {
+    return current_scheduler;
+}
+
+/* ---- queues -------------------------------------------------------------------------------- */
+
+static void list_append(struct weft__scheduler *s, struct weft__slots *list, struct weft_ctx *slot,
+                        uint32_t index) {
+    weft_store32_relaxed(&slot->link, 0);
+    if (list->count++ == 0) {
+        list->first = index;
+    } else {
+        weft_store32_relaxed(&weft__slot_at(s->slots, list->last)->link, index);
+    }
+    list->last = index;
+}
+
+static uint32_t list_take(struct weft__scheduler *s, struct weft__slots *list) {
+    uint32_t index = list->first;
+    if (index != 0) {
+        list->first = weft_load32_relaxed(&weft__slot_at(s->slots, index)->link);
+        list->count--;
+    }
+    return index;
+}
+
+void weft__wake(weft_runtime *runtime, int id) {
+    if (id >= 0) {
+        weft_env *env = runtime->core.env;
+        env->driver_wake(env, runtime->schedulers[id]->driver);
+    }
+}
+
+static void overflow_append(weft_runtime *runtime, struct weft_ctx *slot, uint32_t index) {
+    struct weft__overflow *overflow = &runtime->overflow;
+    weft__lock_enter(&overflow->lock, runtime->core.env);
+    weft_store32_relaxed(&slot->link, 0);
+    if (overflow->list.count++ == 0) {
+        overflow->list.first = index;
+    } else {
+        weft_store32_relaxed(&weft__slot_at(&runtime->slots, overflow->list.last)->link, index);
+    }
+    overflow->list.last = index;
+    weft_store32_release(&overflow->count, overflow->list.count);
+    weft__lock_leave(&overflow->lock);
+}
+
+void weft__overflow_push(weft_runtime *runtime, struct weft_ctx *slot) {
+    overflow_append(runtime, slot, slot->index);
+    weft__wake(runtime, weft__idle_published(&runtime->idle));
+}
+
+/* Where actors go that any scheduler may take. Owner only. */
+static void ring_push(struct weft__scheduler *s, uint32_t index) {
+    if (weft_unlikely(!weft__runq_push_owner(&s->ring, index))) {
+        weft_counter_add(&s->counters.overflows, 1);
+        overflow_append(s->runtime, weft__slot_at(s->slots, index), index);
+    }
+    s->published++;
+}
+
+static void inbox_push(weft_runtime *runtime, uint32_t id, struct weft_ctx *slot) {
+    weft__inbox_push(&runtime->schedulers[id]->inbox, slot->index, &slot->link);
+}
+
+/* A pinned actor, or a port. */
+static WEFT_NOINLINE void schedule_special(struct weft__scheduler *s, struct weft_ctx *slot,
+                                           uint32_t traits) {
+    if ((traits & WEFT__TRAIT_PORT) != 0) {
+        weft__port_wake(s->runtime, slot);
+        return;
+    }
+    uint32_t id = weft_load32_relaxed(&slot->scheduler);
+    if (id == s->id) {
+        list_append(s, &s->pinned, slot, slot->index);
+        return;
+    }
+    inbox_push(s->runtime, id, slot);
+    s->doorbells[id / 64] |= (uint64_t)1 << (id % 64);
+    s->doorbell_last = id + 1;
+}
+
+void weft__schedule(struct weft__scheduler *s, struct weft_ctx *slot) {
+    uint32_t traits = weft_load32_relaxed(&slot->traits);
+    if (weft_unlikely((traits & (WEFT__TRAIT_PINNED | WEFT__TRAIT_PORT)) != 0)) {
+        schedule_special(s, slot, traits);
+        return;
+    }
+    uint32_t index = slot->index;
+    if (weft_unlikely(s->lifo_max == 0)) {
+        ring_push(s, index);
+        return;
+    }
+    bool inside = s->current == NULL; /* not in a handler: the lock is ours already */
+    if (!inside) {
+        weft__bias_enter(&s->bias, &s->runtime->idle.barrier);
+    }
+    uint32_t evicted = s->lifo;
+    s->lifo = index;
+    if (!inside) {
+        weft__bias_leave(&s->bias);
+    }
+    if (evicted != 0) {
+        ring_push(s, evicted);
+    }
+}
+
+void weft__schedule_outside(weft_runtime *runtime, struct weft_ctx *slot) {
+    uint32_t traits = weft_load32_relaxed(&slot->traits);
+    if ((traits & WEFT__TRAIT_PORT) != 0) {
+        weft__port_wake(runtime, slot);
+        return;
+    }
+    uint32_t id = weft_load32_relaxed(&slot->scheduler);
+    if ((traits & WEFT__TRAIT_PINNED) == 0 &&
+        weft_load32_relaxed(&runtime->schedulers[id]->stuck) != 0) { /* advisory */
+        weft__overflow_push(runtime, slot);
+        return;
+    }
+    inbox_push(runtime, id, slot);
+    weft__wake(runtime, weft__idle_published_to(&runtime->idle, id));
+}
+
+void weft__doorbells(struct weft__scheduler *s) {
+    struct weft__idle *idle = &s->runtime->idle;
+    if (s->published != 0) {
+        s->published = 0;
+        if (!s->alone) {
+            int id = weft__idle_published(idle);
+            if (weft_unlikely(id >= 0)) {
+                weft_counter_add(&s->counters.wakes, 1);
+                weft__trace(s, WEFT__TRACE_WAKE, s->id, (uint64_t)id);
+                weft__wake(s->runtime, id);
+            }
+        }
+    }
+    if (weft_likely(s->doorbell_last == 0)) {
+        return;
+    }
+    s->doorbell_last = 0;
+    for (uint32_t word = 0; word < idle->words; word++) {
+        while (s->doorbells[word] != 0) {
+            uint32_t target = word * 64 + (uint32_t)__builtin_ctzll(s->doorbells[word]);
+            s->doorbells[word] &= s->doorbells[word] - 1;
+            int id = weft__idle_published_to(idle, target);
+            if (id >= 0) {
+                weft_counter_add(&s->counters.wakes, 1);
+                weft__wake(s->runtime, id);
+            }
+        }
+    }
+}
+
+void weft__requeue(struct weft__scheduler *s, struct weft_ctx *slot, uint32_t index) {
+    if ((weft_load32_relaxed(&slot->traits) & WEFT__TRAIT_PINNED) != 0) {
+        list_append(s, &s->pinned, slot, index);
+        return;
+    }
+    ring_push(s, index);
+}
+
+/* Everything from the inbox, oldest first: pinned actors to their list, others to the ring. */
+static bool take_inbox(struct weft__scheduler *s) {
+    uint32_t index = weft__inbox_take(&s->inbox);
+    if (weft_likely(index == 0)) {
+        return false;
+    }
+    uint32_t oldest = 0;
+    while (index != 0) { /* bounded by what others pushed: each actor at most once */
+        struct weft_ctx *slot = weft__slot_at(s->slots, index);
+        uint32_t next = weft_load32_relaxed(&slot->link);
+        weft_store32_relaxed(&slot->link, oldest);
+        oldest = index;
+        index = next;
+    }
+    while (oldest != 0) {
+        struct weft_ctx *slot = weft__slot_at(s->slots, oldest);
+        uint32_t next = weft_load32_relaxed(&slot->link);
+        if ((weft_load32_relaxed(&slot->traits) & WEFT__TRAIT_PINNED) != 0) {
+            list_append(s, &s->pinned, slot, oldest);
+        } else {
+            ring_push(s, oldest);
+        }
+        oldest = next;
+    }
+    return true;
+}
+
+/* A fair share of the overflow queue into the ring. */
+static bool take_overflow(struct weft__scheduler *s) {
+    struct weft__overflow *overflow = &s->runtime->overflow;
+    if (weft_likely(weft_load32_relaxed(&overflow->count) == 0)) { /* advisory: rechecked */
+        return false;
+    }
+    uint32_t room = (uint32_t)(s->ring.mask + 1) / 2;
+    uint32_t taken = 0;
+    weft__lock_enter(&overflow->lock, s->core->env);
+    uint32_t share = overflow->list.count / s->runtime->count + 1;
+    while (taken < share && taken < room && overflow->list.count > 0) {
+        uint32_t index = list_take(s, &overflow->list);
+        if (!weft__runq_push_owner(&s->ring, index)) {
+            /* The ring filled up: back to the front. */
+            weft_store32_relaxed(&weft__slot_at(s->slots, index)->link, overflow->list.first);
+            overflow->list.first = index;
+            if (overflow->list.count++ == 0) {
+                overflow->list.last = index;
+            }
+            break;
+        }
+        taken++;
+    }
+    weft_store32_release(&overflow->count, overflow->list.count);
+    weft__lock_leave(&overflow->lock);
+    s->published += taken > 1 ? 1 : 0;
+    return taken != 0;
+}
+
+/* Brings the lines of an actor that runs soon. */
+WEFT_INLINE void prefetch_slot(struct weft__scheduler *s, uint32_t index) {
+    struct weft_ctx *slot = weft__slot_at(s->slots, index);
+    weft_prefetch_write(&slot->mailbox);
+    weft_prefetch_write(&slot->type);
+}
+
+/* Claims some of the ring: half of it at most, so that thieves find the rest. */
+static uint32_t claim(struct weft__scheduler *s) {
+    uint32_t length = weft__runq_length(&s->ring);
+    if (length == 0) {
+        return 0;
+    }
+    uint32_t max = s->alone ? length : (length + 1) / 2;
+    s->claim_at = 0;
+    s->claim_count =
+        weft__runq_pop_owner(&s->ring, s->claim, max < WEFT__CLAIM_MAX ? max : WEFT__CLAIM_MAX);
+    if (s->claim_count == 0) {
+        return 0;
+    }
+    return s->claim[s->claim_at++];
+}
+
+WEFT_INLINE uint32_t next_claimed(struct weft__scheduler *s) {
+    uint32_t index = s->claim[s->claim_at++];
+    if (s->claim_at < s->claim_count) {
+        uint32_t next = s->claim[s->claim_at];
+        prefetch_slot(s, next);
+    }
+    return index;
+}
+
+/* The actor to run next, 0: none. Under bias. */
+WEFT_INLINE uint32_t next_actor(struct weft__scheduler *s) {
+    if (s->lifo != 0) {
+        uint32_t index = s->lifo;
+        s->lifo = 0;
+        bool others = s->claim_at < s->claim_count || s->pinned.count != 0 ||
+                      weft__runq_length(&s->ring) != 0;
+        if (!others) {
+            s->lifo_runs = 0;
+            weft_counter_add(&s->counters.lifo_runs, 1);
+            return index;
+        }
+        if (s->lifo_runs < s->lifo_max) {
+            s->lifo_runs++;
+            weft_counter_add(&s->counters.lifo_runs, 1);
+            return index;
+        }
+        ring_push(s, index);
+    }
+    s->lifo_runs = 0;
+    /* Pinned actors and the others take turns. */
+    if (weft_unlikely(s->pinned.count != 0) &&
+        ((weft_load64_relaxed(&s->run_seq) & 1) == 0 ||
+         (s->claim_at == s->claim_count && weft__runq_length(&s->ring) == 0))) {
+        return list_take(s, &s->pinned);
+    }
+    if (s->claim_at < s->claim_count) {
+        return next_claimed(s);
+    }
+    return claim(s);
+}
+
+/* ---- clock and timers ---------------------------------------------------------------------- */
+
+void weft__refresh_clock(struct weft__scheduler *s) {
+    if (weft_unlikely(weft_load32_relaxed(&s->clock_stale) != 0)) { /* set by the watchdog */
+        weft_store32_relaxed(&s->clock_stale, 0);
+        s->now_ns = weft__now(s->core);
+    }
+}
+
+bool weft__fire_timer(void *arg, const struct weft__entry *entry, uint32_t index, uint32_t state) {
+    const struct weft__fire *fire = arg;
+    struct weft__draft draft = {.kind = WEFT__SIGNAL_TIMER, .wide = true, .tag = entry->timer};
+    weft_msg *msg;
+    if (weft__msg_make(fire->runtime, fire->s, &draft, &msg) != 0) {
+        return false;
+    }
+    msg->weft__u.weft__r.weft__ref = (uint64_t)index << 32 | state;
+    uint64_t target = (uint64_t)entry->slot << 32 | entry->slot_gen;
+    int result = fire->s != NULL ? weft__post(fire->s, target, msg, false)
+                                 : weft__post_outside(fire->runtime, target, msg, false);
+    if (result != 0) {
+        weft__msg_free(fire->runtime, fire->s, msg); /* the actor is gone */
+    } else if (fire->s != NULL) {
+        weft__trace(fire->s, WEFT__TRACE_TIMER, entry->slot, entry->timer);
+    }
+    return true;
+}
+
+/* Reads the clock, fires timers, takes what others left. True: there may be something to run. */
+static bool look_around(struct weft__scheduler *s) {
+    s->now_ns = weft__now(s->core);
+    weft_store32_relaxed(&s->clock_stale, 0);
+    bool found = false;
+    if (weft_load64_relaxed(&s->wheel.pending) != 0) {
+        struct weft__fire fire = {.runtime = s->runtime, .s = s};
+        found = weft__wheel_advance(&s->wheel, s->now_ns, WEFT__TIMERS_PER_TURN, weft__fire_timer,
+                                    &fire) != 0;
+    }
+    found = take_inbox(s) || found;
+    found = take_overflow(s) || found;
+    return found;
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+/* Runs up to a number of actors; that number follows how long they take, so that timers and inbox
+ * are looked at every 50 to 200 us or after every handler that takes longer. */
+static uint32_t run_some(struct weft__scheduler *s) {
+    uint32_t ran = 0;
+    while (ran < s->runs_max) {
+        uint32_t index = next_actor(s);
+        if (index == 0) {
+            break;
+        }
+        weft__run(s, index);
+        weft__doorbells(s);
+        ran++;
+    }
+    return ran;
+}
+
+static void adapt(struct weft__scheduler *s, uint64_t before_ns) {
+    uint64_t took_ns = s->now_ns - before_ns;
+    if (s->traced) {
+        s->runs_max = 1;
+    } else if (took_ns > STEP_NS_MAX) {
+        s->runs_max = s->runs_max > 8 ? s->runs_max / 4 : 1;
+    } else if (took_ns < STEP_NS_LOW && s->runs_max < WEFT__RUNS_PER_STEP) {
+        s->runs_max *= 2;
+    }
+}
+
+static enum weft_step step_run(struct weft__scheduler *s) {
+    uint64_t before_ns = s->now_ns;
+    bool found = look_around(s);
+    adapt(s, before_ns);
+    uint32_t ran = run_some(s);
+    if (s->pool.outgoing_cells != 0) {
+        weft__pool_flush(&s->pool);
+    }
+    if (weft_unlikely(weft__phase(s->runtime) >= WEFT__RUNTIME_STOPPING)) {
+        weft__stop_sweep(s);
+    }
+    if (ran != 0 || found) {
+        return WEFT_STEP_RAN;
+    }
+    s->phase = WEFT__PHASE_SEARCH;
+    s->search_until_ns = 0;
+    return WEFT_STEP_IDLE;
+}
+
+/* ---- searching ----------------------------------------------------------------------------- */
+
+static bool steal_from(struct weft__scheduler *s, struct weft__scheduler *victim) {
+    uint32_t entries[WEFT__STEAL_MAX];
+    uint32_t count = weft__runq_steal_any(&victim->ring, entries, WEFT__STEAL_MAX);
+    if (count == 0) {
+        return false;
+    }
+    weft_counter_add(&s->counters.steals, 1);
+    weft_counter_add(&s->counters.stolen, count);
+    weft__trace(s, WEFT__TRACE_STEAL, victim->id, count);
+    for (uint32_t i = 0; i < count; i++) {
+        ring_push(s, entries[i]);
+    }
+    return true;
+}
+
+/* One round over all others, from a random one on. */
+static bool steal(struct weft__scheduler *s) {
+    weft_runtime *runtime = s->runtime;
+    if (s->alone || runtime->config.steal == WEFT_STEAL_NONE) {
+        return false;
+    }
+    uint32_t start = weft__prng_below(&s->prng, runtime->count);
+    for (uint32_t i = 0; i < runtime->count; i++) {
+        uint32_t id = start + i < runtime->count ? start + i : start + i - runtime->count;
+        if (id != s->id && steal_from(s, runtime->schedulers[id])) {
+            return true;
+        }
+    }
+    weft_counter_add(&s->counters.steal_misses, 1);
+    return false;
+}
+
+/* Is there work this scheduler could do? Looks without taking. */
+static bool work_waits(const struct weft__scheduler *s) {
+    const weft_runtime *runtime = s->runtime;
+    if (!weft__inbox_empty(&s->inbox) || weft_load32_acquire(&runtime->overflow.count) != 0 ||
+        s->pinned.count != 0 || s->lifo != 0 || s->claim_at < s->claim_count ||
+        weft__runq_length(&s->ring) != 0 || weft_load32_acquire(&s->wheel.cancelled) != 0) {
+        return true;
+    }
+    if (runtime->config.steal == WEFT_STEAL_NONE) {
+        return false;
+    }
+    for (uint32_t id = 0; id < runtime->count; id++) {
+        if (weft__runq_length(&runtime->schedulers[id]->ring) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Found something: no searcher any more. The last one sees to it that more work is looked after. */
+static void stop_searching(struct weft__scheduler *s) {
+    s->phase = WEFT__PHASE_RUN;
+    if (!s->searching) {
+        return;
+    }
+    s->searching = false;
+    if (weft__idle_found(&s->runtime->idle) && work_waits(s)) {
+        s->published++; /* rung with the next doorbells */
+    }
+}
+
+static enum weft_step step_search(struct weft__scheduler *s) {
+    weft_runtime *runtime = s->runtime;
+    if (!s->searching) {
+        s->searching = weft__idle_search(&runtime->idle, (runtime->count + 1) / 2);
+    }
+    bool found = look_around(s) || s->lifo != 0;
+    if (!found && s->searching) {
+        found = steal(s);
+    }
+    if (found || weft__phase(runtime) >= WEFT__RUNTIME_STOPPING) {
+        stop_searching(s);
+        weft__doorbells(s);
+        if (!found) {
+            weft__stop_sweep(s);
+            s->phase = weft__stop_done(s) ? WEFT__PHASE_RUN : WEFT__PHASE_ANNOUNCE;
+        }
+        return found ? WEFT_STEP_RAN : WEFT_STEP_IDLE;
+    }
+    if (s->search_until_ns == 0) {
+        s->search_until_ns = weft_add_saturated(s->now_ns, runtime->config.spin_ns);
+    }
+    if (s->now_ns >= s->search_until_ns || s->driven) {
+        s->phase = WEFT__PHASE_ANNOUNCE;
+        return WEFT_STEP_IDLE;
+    }
+    for (int look = 0; look < SPIN_LOOKS && weft__inbox_empty(&s->inbox); look++) {
+        for (int pause = 0; pause < SPIN_PAUSES; pause++) {
+            weft_pause();
+        }
+    }
+    return WEFT_STEP_IDLE;
+}
+
+/* ---- sleeping ------------------------------------------------------------------------------ */
+
+static enum weft_step step_announce(struct weft__scheduler *s) {
+    weft__pool_flush(&s->pool);
+    weft__pool_trim(&s->pool);
+    weft__idle_announce(&s->runtime->idle, s->id, s->searching);
+    s->searching = false;
+    s->phase = WEFT__PHASE_RECHECK;
+    WEFT__POINT(s->core, WEFT__POINT_PARK);
+    return WEFT_STEP_IDLE;
+}
+
+/* Awake again: whoever cleared our announcement has counted us as a searcher. */
+static void wake_up(struct weft__scheduler *s) {
+    s->searching = !weft__idle_retract(&s->runtime->idle, s->id);
+    s->search_until_ns = 0;
+    s->phase = WEFT__PHASE_SEARCH;
+}
+
+static enum weft_step step_recheck(struct weft__scheduler *s, uint64_t *deadline_ns) {
+    uint32_t phase = weft__phase(s->runtime);
+    if (phase == WEFT__RUNTIME_LEAVING || work_waits(s) ||
+        !weft__idle_announced(&s->runtime->idle, s->id)) {
+        wake_up(s);
+        return WEFT_STEP_IDLE;
+    }
+    *deadline_ns = weft__wheel_next_ns(&s->wheel);
+    if (phase == WEFT__RUNTIME_STOPPING) {
+        *deadline_ns = weft_min_u64(*deadline_ns, s->stop_pass_ns);
+    }
+    weft_counter_add(&s->counters.parks, 1);
+    weft__trace(s, WEFT__TRACE_PARK, s->id, 0);
+    s->phase = WEFT__PHASE_PARKED;
+    return WEFT_STEP_PARK;
+}
+
+/* ---- the step ------------------------------------------------------------------------------ */
+
+static enum weft_step step_phase(struct weft__scheduler *s, uint64_t *deadline_ns) {
+    switch (s->phase) {
+    case WEFT__PHASE_RUN:
+        if (weft_unlikely(weft__phase(s->runtime) == WEFT__RUNTIME_LEAVING)) {
+            s->phase = WEFT__PHASE_EXITED;
+            weft__pool_flush(&s->pool);
+            return WEFT_STEP_EXIT;
+        }
+        return step_run(s);
+    case WEFT__PHASE_SEARCH:
+        if (weft_unlikely(weft__phase(s->runtime) == WEFT__RUNTIME_LEAVING)) {
+            stop_searching(s);
+            return WEFT_STEP_IDLE;
+        }
+        return step_search(s);
+    case WEFT__PHASE_ANNOUNCE:
+        return step_announce(s);
+    case WEFT__PHASE_RECHECK:
+        return step_recheck(s, deadline_ns);
+    case WEFT__PHASE_PARKED:
+        wake_up(s);
+        weft__watchdog_poke(s->runtime);
+        return WEFT_STEP_IDLE;
+    case WEFT__PHASE_EXITED:
+        break;
+    }
+    return WEFT_STEP_EXIT;
+}
+
+enum weft_step weft__scheduler_step(void *arg, uint64_t *deadline_ns) {
+    struct weft__scheduler *s = arg;
+    struct weft__scheduler *outer = current_scheduler; /* the simulator nests steps */
+    current_scheduler = s;
+    weft__bias_enter(&s->bias, &s->runtime->idle.barrier);
+    enum weft__phase before = s->phase;
+    enum weft_step result = step_phase(s, deadline_ns);
+    if (s->phase != before) {
+        weft_store32_relaxed(&s->phase_shown, (uint32_t)s->phase);
+    }
+    weft__bias_leave(&s->bias);
+    current_scheduler = outer;
+    if (result == WEFT_STEP_EXIT) {
+        weft__thread_left(s->runtime); /* the last thing this thread does with the runtime */
+    }
+    return result;
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__scheduler **ret) {
+    struct weft__core *core = &runtime->core;
+    const weft_config *config = &runtime->config;
+    struct weft__scheduler *s = weft__alloc_aligned(core, sizeof(*s), "scheduler");
+    if (s == NULL) {
+        return -ENOMEM;
+    }
+    s->runtime = runtime;
+    s->core = core;
+    s->messages = &core->messages;
+    s->slots = &runtime->slots;
+    s->node = runtime->node;
+    s->id = id;
+    s->budget = config->budget;
+    s->lifo_max = config->lifo_none ? 0 : config->lifo_max;
+    s->alone = runtime->count == 1;
+    s->traced = core->env->trace != NULL;
+    s->driven = config->driven && id == 0;
+    s->runs_max = s->traced ? 1 : WEFT__RUNS_PER_STEP;
+    weft__prng_init(&s->prng, core->seed, id);
+    s->now_ns = weft__now(core);
+    weft__wheel_init(&s->wheel, core, &runtime->entries, s->now_ns);
+    weft__wheel_set_home(&s->wheel, runtime->entry_homes, (uint16_t)id);
+    *ret = s;
+    size_t ring_bytes = config->ring_size * sizeof(weft_atomic_u32);
+    weft_atomic_u32 *entries = weft__alloc(core, ring_bytes, "ring");
+    if (entries == NULL) {
+        return -ENOMEM;
+    }
+    weft__runq_init(&s->ring, entries, config->ring_size);
+    int result = weft__pool_init(&s->pool, core, runtime->pools, runtime->count + 1, id + 1,
+                                 config->pool_bytes);
+    if (result != 0) {
+        return result;
+    }
+    return core->env->driver_create(core->env, s->driven, &s->driver);
+}
+
+void weft__scheduler_destroy(struct weft__scheduler **scheduler) {
+    struct weft__scheduler *s = *scheduler;
+    if (s == NULL) {
+        return;
+    }
+    struct weft__core *core = s->core;
+    if (s->driver != NULL) {
+        core->env->driver_destroy(core->env, s->driver);
+    }
+    weft__pool_fini(&s->pool);
+    weft__free(core, s->ring.entries, s->runtime->config.ring_size * sizeof(weft_atomic_u32),
+               "ring");
+    weft__free_aligned(core, s, sizeof(*s), "scheduler");
+    *scheduler = NULL;
+}

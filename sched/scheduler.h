@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A scheduler and the runtime it belongs to. A scheduler is a step function around a run queue
+ * (scheduler.c); the thread that calls it comes from the environment. Everything in weft__scheduler
+ * belongs to that thread except what says otherwise.
+ */
+#ifndef WEFT_SCHED_SCHEDULER_H
+#define WEFT_SCHED_SCHEDULER_H
+
+#include "core/hist.h"
+#include "core/pool.h"
+#include "core/prng.h"
+#include "core/wheel.h"
+#include "sched/bias.h"
+#include "sched/idle.h"
+#include "sched/inbox.h"
+#include "sched/runq.h"
+#include "sched/slot.h"
+#include <errno.h>
+#include <weft/runtime.h>
+#include <weft/stats.h>
+
+enum {
+    WEFT__CLAIM_MAX = 16,     /* actors the owner takes from its ring at once */
+    WEFT__STEAL_MAX = 256,    /* actors a thief takes at once */
+    WEFT__RUNS_PER_STEP = 64, /* actors run between two looks at clock, inbox and overflow */
+    WEFT__SAMPLE_MASK = 63,   /* one in 64 messages and turns is timed */
+    WEFT__TIMERS_PER_TURN = 256,
+    WEFT__SLOT_FIFO_MIN = 64,     /* free slots rest until so many wait with them */
+    WEFT__SLOT_SHARE_MAX = 16384, /* more free slots than twice this are shared */
+};
+
+/* Trace events, for the simulator's hash. */
+enum weft__trace {
+    WEFT__TRACE_RUN = 1,
+    WEFT__TRACE_STEAL = 2,
+    WEFT__TRACE_PARK = 3,
+    WEFT__TRACE_TIMER = 4,
+    WEFT__TRACE_SPAWN = 5,
+    WEFT__TRACE_EXIT = 6,
+    WEFT__TRACE_WAKE = 7,
+};
+
+/* Places inside a step where the simulator may run other threads. */
+enum weft__point {
+    WEFT__POINT_SEND = 1,
+    WEFT__POINT_PUSHED = 2,
+    WEFT__POINT_IDLE = 3,
+    WEFT__POINT_CLOSE = 4,
+    WEFT__POINT_HANDLER = 5,
+    WEFT__POINT_SPAWN = 6,
+    WEFT__POINT_TIMER = 7,
+    WEFT__POINT_PARK = 8,
+};
+
+#ifdef WEFT_SIM_POINTS
+#define WEFT__POINT(core, id)                                                                      \
+    do {                                                                                           \
+        if ((core)->env->point != NULL) {                                                          \
+            (core)->env->point((core)->env, (id));                                                 \
+        }                                                                                          \
+    } while (0)
+#else
+#define WEFT__POINT(core, id) ((void)0)
+#endif
+
+/* Written by one thread each, read by anybody. Same order as weft_stats. */
+struct weft__counters {
+    weft_counter messages_sent;
+    weft_counter messages_handled;
+    weft_counter messages_rejected;
+    weft_counter messages_dead;
+    weft_counter messages_dropped;
+    weft_counter requests_expired;
+    weft_counter replies_late;
+    weft_counter signals;
+    weft_counter runs;
+    weft_counter spawns;
+    weft_counter exits;
+    weft_counter crashes;
+    weft_counter lifo_runs;
+    weft_counter steals;
+    weft_counter stolen;
+    weft_counter steal_misses;
+    weft_counter overflows;
+    weft_counter parks;
+    weft_counter wakes;
+    weft_counter timers_started;
+    weft_counter timers_fired;
+    weft_counter timers_cancelled;
+    weft_counter blocking_jobs;
+    weft_counter blocking_rejected;
+    weft_counter watchdog_stuck;
+    weft_counter rescued;
+};
+
+/* A list of actors through weft_ctx.link. */
+struct weft__slots {
+    uint32_t first;
+    uint32_t last;
+    uint32_t count;
+};
+
+enum weft__phase {
+    WEFT__PHASE_RUN = 0,      /* runs actors */
+    WEFT__PHASE_SEARCH = 1,   /* found nothing: looks around for spin_ns */
+    WEFT__PHASE_ANNOUNCE = 2, /* about to announce that it sleeps */
+    WEFT__PHASE_RECHECK = 3,  /* announced: looks once more */
+    WEFT__PHASE_PARKED = 4,   /* was told to park */
+    WEFT__PHASE_EXITED = 5,
+};
+
+struct weft__type_info;
+
+struct weft__scheduler {
+    /* const after init */
+    weft_runtime *runtime;
+    struct weft__core *core;
+    struct weft__arena *messages; /* copies: one indirection less on every send */
+    struct weft__arena *slots;
+    uint64_t node;
+    uint32_t id; /* from 0 */
+    uint32_t budget;
+    uint32_t lifo_max;
+    bool alone;  /* the only scheduler */
+    bool traced; /* one actor a step, every choice reported */
+    bool driven;
+    void *driver;
+
+    /* its thread only: the turn */
+    alignas(WEFT_CACHELINE) struct weft_ctx *current;
+    weft_msg *msg; /* being handled; NULL once taken */
+    uint64_t now_ns;
+    uint32_t published;                   /* run-queue pushes since the last doorbell */
+    uint32_t doorbell_last;               /* 1 + the scheduler whose inbox was pushed last */
+    uint64_t doorbells[WEFT__IDLE_WORDS]; /* schedulers to wake at the end of the run */
+    uint32_t sample;
+    uint32_t runs_max;  /* actors per step: follows how long they take */
+    uint32_t lifo_runs; /* in a row */
+    enum weft__phase phase;
+    bool searching; /* counted in idle.searching */
+    uint64_t search_until_ns;
+    uint32_t search_rounds;
+    struct weft__slots pinned;
+    struct weft__prng prng;
+    struct weft__slots free_slots;
+    uint64_t slot_bump;
+    uint64_t slot_bump_end;
+    uint32_t slot_pieces;
+    uint64_t stop_pass_ns; /* when to sweep again while stopping */
+    struct weft__pool pool;
+
+    /* under bias: its thread outside handlers, else a visitor */
+    alignas(WEFT_CACHELINE) struct weft__bias bias;
+    uint32_t lifo; /* slot, 0: none */
+    uint32_t claim_at;
+    uint32_t claim_count;
+    uint32_t claim[WEFT__CLAIM_MAX];
+    struct weft__wheel wheel;
+
+    /* written by its thread, read by anybody */
+    alignas(WEFT_CACHELINE) struct weft__counters counters;
+    weft_atomic_u64 run_seq;     /* counts handler runs; the watchdog compares */
+    weft_atomic_u32 running;     /* slot in its handler, 0: none */
+    weft_atomic_u32 phase_shown; /* for statistics and dump */
+    weft_histogram mailbox_wait;
+    weft_histogram handler_time;
+
+    /* any thread */
+    struct weft__runq ring;
+    alignas(WEFT_CACHELINE) struct weft__inbox inbox;
+    weft_atomic_u32 clock_stale; /* set by the watchdog, cleared here: read the clock anew */
+    weft_atomic_u32 stuck;       /* set and cleared by the watchdog: others avoid its inbox */
+    void *thread;                /* handle; runtime.c */
+};
+
+/* A registered type; id is its place in the registry. */
+struct weft_type {
+    weft_type_def def;
+    char name[64];
+    uint32_t id;
+    uint32_t bound;
+    uint32_t low;
+    uint32_t traits;
+    bool small; /* state fits into the slot */
+    weft_runtime *runtime;
+};
+
+struct weft__overflow {
+    struct weft__lock lock;
+    struct weft__slots list; /* under lock */
+    weft_atomic_u32 count;   /* written under lock, read by anybody; advisory */
+};
+
+enum { WEFT__TYPES_MAX = 4096 };
+
+enum weft__runtime_phase {
+    WEFT__RUNTIME_CREATED = 0,
+    WEFT__RUNTIME_RUNNING = 1,
+    WEFT__RUNTIME_STOPPING = 2, /* actors are being stopped */
+    WEFT__RUNTIME_LEAVING = 3,  /* no actors left: threads end */
+    WEFT__RUNTIME_STOPPED = 4,
+};
+
+struct weft__blocking;
+struct weft__watchdog;
+struct weft__port;
+
+struct weft_runtime {
+    struct weft__core core;
+    /* const after init */
+    weft_config config;
+    weft_env *own_env; /* made here, destroyed with it */
+    uint64_t node;
+    uint32_t count; /* schedulers */
+    struct weft__scheduler **schedulers;
+    struct weft__pool **pools; /* [0] shared, then one per scheduler */
+    struct weft__arena slots;
+    struct weft__arena entries;
+    uint16_t *entry_homes; /* per piece of entries; written by who claims it */
+    uint32_t entry_pieces;
+    struct weft__pool shared_pool;
+    struct weft__blocking *blocking;
+    struct weft__watchdog *watchdog;
+    int cpus[WEFT_SCHEDULERS_MAX]; /* to bind to, or -1 */
+    /* any thread */
+    struct weft__idle idle;
+    struct weft__overflow overflow;
+    struct weft__counters outside; /* under outside_lock */
+    struct weft__lock outside_lock;
+    struct weft__lock slots_lock;  /* free_slots, and slot pieces of outside spawns */
+    struct weft__slots free_slots; /* under slots_lock: shared ones */
+    weft_atomic_u64 retired;       /* slots used up */
+    weft_atomic_u32 phase;         /* enum weft__runtime_phase; moves forward only. V1 */
+    weft_atomic_u32 alive_threads; /* scheduler threads that did not exit yet */
+    weft_atomic_u64 stop_cursor;   /* sweep of all slots while stopping */
+    weft_atomic_u64 dead_target;   /* slot and generation of the dead-letter subscriber */
+    weft_atomic_u32 round_robin;   /* for spawns from outside */
+    struct weft__lock types_lock;
+    weft_atomic_u32 type_count; /* T1: publishes types[] */
+    weft_type *types[WEFT__TYPES_MAX];
+    struct weft__lock ports_lock;
+    struct weft__port *free_ports; /* under ports_lock */
+    struct weft__port *all_ports;  /* under ports_lock */
+    weft_atomic_u32 outside_busy;  /* spawns outside that are under way. V2: see runtime.c */
+    weft_atomic_u32 stopper;       /* somebody is in weft_runtime_stop */
+    void *stop_driver;             /* the stopping thread parks here */
+    bool start_failed;             /* not all schedulers have a thread; stopper only */
+    void *memory;                  /* what the runtime was made in */
+    size_t memory_bytes;
+};
+
+WEFT_INLINE uint32_t weft__phase(const weft_runtime *runtime) {
+    return weft_load32_acquire(&runtime->phase);
+}
+
+WEFT_INLINE void weft__trace(const struct weft__scheduler *s, enum weft__trace event,
+                             uint64_t first, uint64_t second) {
+    if (weft_unlikely(s->traced)) {
+        s->core->env->trace(s->core->env, event, first, second);
+    }
+}
+
+/* The scheduler this thread steps just now, or NULL. Not inlined: a process may have moved. */
+struct weft__scheduler *weft__scheduler_current(void);
+
+/* scheduler.c */
+int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__scheduler **ret);
+void weft__scheduler_destroy(struct weft__scheduler **scheduler);
+enum weft_step weft__scheduler_step(void *arg, uint64_t *deadline_ns);
+/* An actor whose mailbox was idle has a message now. On this scheduler's thread. */
+void weft__schedule(struct weft__scheduler *s, struct weft_ctx *slot);
+/* The same on any other thread. */
+void weft__schedule_outside(weft_runtime *runtime, struct weft_ctx *slot);
+/* Wakes whom the runs since the last call made work for. */
+void weft__doorbells(struct weft__scheduler *s);
+/* Reads the clock if the last reading may be old. */
+void weft__refresh_clock(struct weft__scheduler *s);
+/* Who fires timers: a scheduler, or (s NULL) a thread outside. */
+struct weft__fire {
+    weft_runtime *runtime;
+    struct weft__scheduler *s;
+};
+/* A wheel entry is due: pushes its signal. arg: a struct weft__fire. */
+bool weft__fire_timer(void *arg, const struct weft__entry *entry, uint32_t index, uint32_t state);
+/* Queues an actor where any scheduler finds it. Any thread. */
+void weft__overflow_push(weft_runtime *runtime, struct weft_ctx *slot);
+void weft__wake(weft_runtime *runtime, int id);
+
+/* Back to the end of the queue: its budget is used up. Under bias. */
+void weft__requeue(struct weft__scheduler *s, struct weft_ctx *slot, uint32_t index);
+
+/* run.c: one turn of one actor. */
+void weft__run(struct weft__scheduler *s, uint32_t index);
+
+/* runtime.c: sweeps slots while the runtime stops; a scheduler's thread has ended. */
+void weft__stop_sweep(struct weft__scheduler *s);
+bool weft__stop_done(struct weft__scheduler *s);
+void weft__thread_left(weft_runtime *runtime);
+
+#endif

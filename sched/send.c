@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sending: the way of a message from its sender's thread into the target's mailbox, what happens
+ * when it is full or closed, and dead letters.
+ */
+#include "sched/actor.h"
+#include "sched/port.h"
+#include <string.h>
+
+void weft__count(weft_runtime *runtime, struct weft__scheduler *s, size_t counter, uint64_t n) {
+    if (s != NULL) {
+        weft_counter *at = (weft_counter *)(void *)((char *)&s->counters + counter);
+        weft_counter_add(at, n);
+        return;
+    }
+    weft_counter *at = (weft_counter *)(void *)((char *)&runtime->outside + counter);
+    (void)weft_add64_acq_rel(at, n);
+}
+
+/* The slot of a target, or NULL when there can be none. */
+WEFT_INLINE struct weft_ctx *slot_of(const struct weft__arena *slots, uint64_t target) {
+    uint32_t index = (uint32_t)(target >> 32);
+    if (weft_unlikely((uint32_t)target == 0 ||
+                      (uint64_t)(index + 1) * sizeof(struct weft_ctx) > slots->bytes)) {
+        return NULL;
+    }
+    return weft__slot_at(slots, index);
+}
+
+WEFT_INLINE int post(struct weft__scheduler *s, uint64_t target, weft_msg *msg, bool bounded) {
+    struct weft_ctx *slot = slot_of(s->slots, target);
+    if (weft_unlikely(slot == NULL)) {
+        return WEFT_E_NOPROC;
+    }
+    WEFT__POINT(s->core, WEFT__POINT_SEND);
+    uint32_t bound = bounded ? weft_load32_relaxed(&slot->bound) : 0;
+    int result = weft__mailbox_push(&slot->mailbox, s->messages, (uint32_t)target,
+                                    weft__arena_index(s->messages, msg), bound);
+    if (result == 1) {
+        WEFT__POINT(s->core, WEFT__POINT_PUSHED);
+        weft__schedule(s, slot);
+        return 0;
+    }
+    return result;
+}
+
+int weft__post(struct weft__scheduler *s, uint64_t target, weft_msg *msg, bool bounded) {
+    return post(s, target, msg, bounded);
+}
+
+int weft__post_outside(weft_runtime *runtime, uint64_t target, weft_msg *msg, bool bounded) {
+    struct weft_ctx *slot = slot_of(&runtime->slots, target);
+    if (slot == NULL) {
+        return WEFT_E_NOPROC;
+    }
+    uint32_t bound = bounded ? weft_load32_relaxed(&slot->bound) : 0;
+    int result = weft__mailbox_push(&slot->mailbox, &runtime->core.messages, (uint32_t)target,
+                                    weft__arena_index(&runtime->core.messages, msg), bound);
+    if (result == 1) {
+        weft__schedule_outside(runtime, slot);
+        return 0;
+    }
+    return result;
+}
+
+/* One in 64 messages carries the time it was sent, in units of 64 ns. */
+WEFT_INLINE void stamp(struct weft__scheduler *s, weft_msg *msg) {
+    if (weft_unlikely((++s->sample & WEFT__SAMPLE_MASK) == 0) && !s->traced) {
+        msg->weft__stamp = (uint32_t)(weft__now(s->core) >> 6) | 1;
+    }
+}
+
+/* ---- full mailboxes ------------------------------------------------------------------------ */
+
+static bool is_busy(const struct weft__ext *ext, uint64_t target) {
+    for (uint32_t i = 0; i < ext->busy_count; i++) {
+        if (ext->busy[i] == target) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int busy_add(struct weft__scheduler *s, struct weft__ext *ext, uint64_t target) {
+    if (ext->busy_count == ext->busy_capacity) {
+        uint32_t capacity = ext->busy_capacity == 0 ? 4 : ext->busy_capacity * 2;
+        void *busy = ext->busy;
+        int result = weft__grow(s->core, &busy, ext->busy_capacity * sizeof(*ext->busy),
+                                capacity * sizeof(*ext->busy), "busy");
+        if (result != 0) {
+            return result;
+        }
+        ext->busy = busy;
+        ext->busy_capacity = capacity;
+    }
+    ext->busy[ext->busy_count++] = target;
+    return 0;
+}
+
+void weft__busy_remove(struct weft_ctx *ctx, uint64_t from) {
+    struct weft__ext *ext = ctx->ext;
+    for (uint32_t i = 0; ext != NULL && i < ext->busy_count; i++) {
+        if (ext->busy[i] == from) {
+            ext->busy[i] = ext->busy[--ext->busy_count];
+            return;
+        }
+    }
+}
+
+/* Asks a full target for one READY. -EBUSY when it will come, else why not. */
+static int want_ready(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target) {
+    struct weft__ext *ext = weft__ext_of(ctx);
+    if (ext == NULL) {
+        return -ENOMEM;
+    }
+    if (is_busy(ext, target)) {
+        return -EBUSY;
+    }
+    struct weft__draft draft = {.kind = WEFT__SIGNAL_WANT_READY};
+    weft_msg *msg;
+    int result = weft__msg_make(s->runtime, s, &draft, &msg);
+    if (result != 0) {
+        return result;
+    }
+    result = busy_add(s, ext, target);
+    if (result == 0) {
+        msg->weft__from = weft__from(ctx);
+        result = post(s, target, msg, false);
+        if (result != 0) {
+            weft__busy_remove(ctx, target);
+        }
+    }
+    if (result != 0) {
+        weft__msg_free(s->runtime, s, msg);
+        return result;
+    }
+    return -EBUSY;
+}
+
+/* A push failed: what the send answers. The message stays with the caller. *ret_dropped: a
+ * mailbox policy took it, the send has succeeded. */
+static int refused(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target, int result,
+                   bool *ret_dropped) {
+    *ret_dropped = false;
+    if (result == -EBUSY) {
+        const struct weft_ctx *slot = slot_of(s->slots, target);
+        if ((weft_load32_relaxed(&slot->traits) & WEFT__TRAIT_DROP_NEW) != 0) {
+            *ret_dropped = true;
+            return 0;
+        }
+        result = want_ready(s, ctx, target);
+    }
+    weft_counter_add(&s->counters.messages_rejected, 1);
+    return result;
+}
+
+void weft__waiters_flush(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    while (ctx->waiters != 0) { /* bounded by the number of senders that were refused */
+        weft_msg *msg = weft__arena_msg(s->messages, ctx->waiters);
+        ctx->waiters = msg->weft__next;
+        uint64_t target = msg->weft__from;
+        msg->weft__kind = WEFT_MSG_READY;
+        msg->weft__from = weft__from(ctx);
+        if (post(s, target, msg, false) != 0) {
+            weft__msg_free(s->runtime, s, msg);
+        }
+    }
+}
+
+/* ---- send ---------------------------------------------------------------------------------- */
+
+static int send_refused(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target,
+                        weft_msg *msg, int result) {
+    bool dropped;
+    result = refused(s, ctx, target, result, &dropped);
+    if (dropped) {
+        weft_counter_add(&s->counters.messages_sent, 1);
+        weft_counter_add(&s->counters.messages_dropped, 1);
+    }
+    weft__msg_free(s->runtime, s, msg);
+    return result;
+}
+
+static int send_draft(struct weft_ctx *ctx, weft_pid target, const struct weft__draft *draft) {
+    struct weft__scheduler *s = ctx->runner;
+    if (weft_unlikely(target.node != s->node)) {
+        weft_counter_add(&s->counters.messages_rejected, 1);
+        return target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
+    }
+    weft_msg *msg;
+    int result = weft__msg_make(s->runtime, s, draft, &msg);
+    if (weft_unlikely(result != 0)) {
+        weft_counter_add(&s->counters.messages_rejected, 1);
+        return result;
+    }
+    msg->weft__from = weft__from(ctx);
+    stamp(s, msg);
+    result = post(s, weft__target(target), msg, true);
+    if (weft_unlikely(result != 0)) {
+        return send_refused(s, ctx, weft__target(target), msg, result);
+    }
+    weft_counter_add(&s->counters.messages_sent, 1);
+    return 0;
+}
+
+int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid target,
+                       weft_msg *msg) {
+    msg->weft__from = weft__from(ctx);
+    stamp(s, msg);
+    int result = post(s, weft__target(target), msg, true);
+    if (weft_likely(result == 0)) {
+        weft_counter_add(&s->counters.messages_sent, 1);
+        return 0;
+    }
+    bool dropped;
+    result = refused(s, ctx, weft__target(target), result, &dropped);
+    weft__msg_free(s->runtime, s, msg);
+    return dropped ? -EBUSY : result; /* a dropped request would leave its caller waiting */
+}
+
+int weft_send(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size) {
+    if (weft_unlikely(data == NULL && size != 0)) {
+        return -EINVAL;
+    }
+    struct weft__draft draft = {.data = data, .size = size, .tag = tag, .kind = WEFT_MSG_USER};
+    return send_draft(ctx, target, &draft);
+}
+
+/* Is [offset, offset + size) inside buf? */
+static bool slice_fits(const weft_buf *buf, size_t offset, size_t size) {
+    return buf != NULL && offset <= buf->size && size <= buf->size - offset;
+}
+
+int weft_send_buf(weft_ctx *ctx, weft_pid target, uint32_t tag, weft_buf *buf, size_t offset,
+                  size_t size) {
+    if (!slice_fits(buf, offset, size)) {
+        return -EINVAL;
+    }
+    struct weft__draft draft = {.data = (char *)buf->data + offset,
+                                .size = size,
+                                .buf = buf,
+                                .tag = tag,
+                                .kind = WEFT_MSG_USER};
+    return send_draft(ctx, target, &draft);
+}
+
+int weft_send_msg(weft_ctx *ctx, weft_pid target, weft_msg **msg) {
+    if (msg == NULL || *msg == NULL) {
+        return -EINVAL;
+    }
+    struct weft__scheduler *s = ctx->runner;
+    weft_msg *sent = *msg;
+    *msg = NULL;
+    weft__msg_own(s, ctx, sent);
+    bool request = weft__is_request(sent);
+    if (!request) {
+        sent->weft__kind = WEFT_MSG_USER;
+        sent->weft__from = weft__from(ctx);
+    }
+    stamp(s, sent);
+    int result = target.node == s->node ? post(s, weft__target(target), sent, true)
+                 : target.node == 0     ? WEFT_E_NOPROC
+                                        : WEFT_E_NOCONN;
+    weft_counter_add(&s->counters.messages_sent, 1);
+    if (weft_likely(result == 0)) {
+        return 0;
+    }
+    bool dropped;
+    result = refused(s, ctx, weft__target(target), result, &dropped);
+    if (dropped) {
+        weft_counter_add(&s->counters.messages_dropped, 1);
+        if (request) {
+            weft__answer(s, ctx, sent, WEFT_E_OVERLOAD);
+        } else {
+            weft__msg_free(s->runtime, s, sent);
+        }
+    } else if (request) {
+        weft_counter_add(&s->counters.messages_dead, 1);
+        weft__answer(s, ctx, sent, result);
+    } else {
+        weft__dead_letter(s->runtime, s, sent, result);
+    }
+    return result;
+}
+
+/* ---- request and reply --------------------------------------------------------------------- */
+
+/* Pushes a filled REPLY to its caller [take]. */
+static int reply_post(struct weft__scheduler *s, uint64_t target, weft_msg *reply) {
+    weft_counter_add(&s->counters.messages_sent, 1);
+    int result = post(s, target, reply, false);
+    if (weft_unlikely(result != 0)) {
+        weft_counter_add(&s->counters.replies_late, 1);
+        weft__msg_free(s->runtime, s, reply);
+    }
+    return result;
+}
+
+void weft__answer(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *request, int status) {
+    uint64_t target = request->weft__from;
+    uint64_t reference = request->weft__u.weft__r.weft__ref;
+    weft_msg *reply = request;
+    if (weft__arena_index(s->messages, request) == ctx->anchor) {
+        struct weft__draft draft = {.kind = WEFT_MSG_REPLY, .wide = true};
+        if (weft__msg_make(s->runtime, s, &draft, &reply) == 0) {
+            weft__msg_done(s, ctx, request);
+        } else { /* no memory: the request's own cell, for the price of a locked instruction */
+            weft__unanchor(s, ctx);
+            reply = request;
+        }
+    }
+    weft__msg_drop_payload(reply);
+    reply->weft__kind = WEFT_MSG_REPLY;
+    reply->weft__size = 0;
+    reply->weft__from = weft__from(ctx);
+    reply->weft__u.weft__r.weft__ref = reference;
+    reply->weft__u.weft__r.weft__value = status;
+    (void)reply_post(s, target, reply); /* a caller that is gone is counted there */
+}
+
+/* May the request's own cell carry the answer? */
+static bool reusable(const struct weft__scheduler *s, const struct weft_ctx *ctx,
+                     const weft_msg *request, const struct weft__draft *draft) {
+    return draft->buf == NULL && (request->weft__flags & WEFT__MSG_BUF) == 0 &&
+           weft__arena_index(s->messages, request) != ctx->anchor &&
+           WEFT__WIDE_BYTES + draft->size <=
+               weft__class_bytes(request->weft__flags & WEFT__CLASS_MASK);
+}
+
+static int reply_draft(struct weft_ctx *ctx, weft_msg **request_at,
+                       const struct weft__draft *draft) {
+    if (request_at == NULL || *request_at == NULL) {
+        return -EINVAL;
+    }
+    struct weft__scheduler *s = ctx->runner;
+    weft_msg *request = *request_at;
+    if (!weft__is_request(request)) {
+        weft_msg_release(ctx, request_at);
+        return -EINVAL;
+    }
+    *request_at = NULL;
+    bool anchored = weft__arena_index(s->messages, request) == ctx->anchor;
+    if (anchored) {
+        weft_assert(request == s->msg);
+        s->msg = NULL; /* stays where it is: the answer gets a cell of its own */
+    } else {
+        weft__msg_own(s, ctx, request);
+    }
+    weft_msg *reply = request;
+    uint64_t target = request->weft__from;
+    uint64_t reference = request->weft__u.weft__r.weft__ref;
+    if (reusable(s, ctx, request, draft)) {
+        memmove(request->weft__u.weft__r.weft__wide, draft->data, draft->size);
+        reply->weft__size = (uint32_t)draft->size;
+        reply->weft__tag = draft->tag;
+        reply->weft__kind = WEFT_MSG_REPLY;
+    } else {
+        int result = weft__msg_make(s->runtime, s, draft, &reply);
+        if (result != 0) {
+            weft__answer(s, ctx, request, result);
+            return result;
+        }
+        request->weft__kind = WEFT_MSG_USER; /* it is answered */
+        weft__msg_done(s, ctx, request);
+    }
+    reply->weft__from = weft__from(ctx);
+    reply->weft__u.weft__r.weft__ref = reference;
+    reply->weft__u.weft__r.weft__value = 0;
+    reply->weft__stamp = 0;
+    stamp(s, reply);
+    return reply_post(s, target, reply);
+}
+
+int weft_reply(weft_ctx *ctx, weft_msg **request, uint32_t tag, const void *data, size_t size) {
+    struct weft__draft draft = {.data = size == 0 ? "" : data,
+                                .size = size,
+                                .tag = tag,
+                                .kind = WEFT_MSG_REPLY,
+                                .wide = true};
+    if (draft.data == NULL) {
+        return -EINVAL;
+    }
+    return reply_draft(ctx, request, &draft);
+}
+
+int weft_reply_buf(weft_ctx *ctx, weft_msg **request, uint32_t tag, weft_buf *buf, size_t offset,
+                   size_t size) {
+    if (!slice_fits(buf, offset, size)) {
+        return -EINVAL;
+    }
+    struct weft__draft draft = {.data = (char *)buf->data + offset,
+                                .size = size,
+                                .buf = buf,
+                                .tag = tag,
+                                .kind = WEFT_MSG_REPLY,
+                                .wide = true};
+    return reply_draft(ctx, request, &draft);
+}
+
+int weft_reply_error(weft_ctx *ctx, weft_msg **request, int status) {
+    if (request == NULL || *request == NULL || status >= 0) {
+        return -EINVAL;
+    }
+    struct weft__scheduler *s = ctx->runner;
+    weft_msg *msg = *request;
+    if (!weft__is_request(msg)) {
+        weft_msg_release(ctx, request);
+        return -EINVAL;
+    }
+    *request = NULL;
+    if (weft__arena_index(s->messages, msg) == ctx->anchor) {
+        s->msg = NULL;
+    } else {
+        weft__msg_own(s, ctx, msg);
+    }
+    weft__answer(s, ctx, msg, status);
+    return 0;
+}
+
+/* ---- dead letters -------------------------------------------------------------------------- */
+
+/* A DEAD message with the same payload, or NULL. */
+static weft_msg *dead_copy(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg,
+                           int reason) {
+    struct weft__draft draft = {.data = weft_msg_data(msg),
+                                .size = msg->weft__size,
+                                .buf = weft_msg_buf(msg),
+                                .tag = msg->weft__tag,
+                                .kind = WEFT_MSG_DEAD,
+                                .wide = true};
+    weft_msg *dead;
+    if (weft__msg_make(runtime, s, &draft, &dead) != 0) {
+        return NULL;
+    }
+    dead->weft__from = msg->weft__from;
+    dead->weft__u.weft__r.weft__ref = 0;
+    dead->weft__u.weft__r.weft__value = reason;
+    return dead;
+}
+
+void weft__dead_letter(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg,
+                       int reason) {
+    WEFT__COUNT(runtime, s, messages_dead, 1);
+    uint64_t target = weft_load64_acquire(&runtime->dead_target);
+    if (target != 0 && msg->weft__kind != WEFT_MSG_DEAD) {
+        weft_msg *dead = dead_copy(runtime, s, msg, reason);
+        if (dead != NULL) {
+            int result = s != NULL ? weft__post(s, target, dead, true)
+                                   : weft__post_outside(runtime, target, dead, true);
+            if (result != 0) {
+                weft__msg_free(runtime, s, dead);
+            }
+        }
+    }
+    weft__msg_free(runtime, s, msg);
+}
+
+int weft_dead_letters(weft_runtime *runtime, weft_pid target) {
+    if (runtime == NULL || (!weft_pid_is_none(target) && target.node != runtime->node)) {
+        return -EINVAL;
+    }
+    weft_store64_release(&runtime->dead_target,
+                         weft_pid_is_none(target) ? 0 : weft__target(target));
+    return 0;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An actor: three cache lines in the slot arena, of the senders, of the owner (the scheduler that
+ * runs it just now) and the cold one with small user states; what most actors lack hangs off ext.
+ * weft_ctx, the handle callbacks get, is the slot itself.
+ *
+ * Slots are type-stable: a stale pid reads a slot of another tenant, or of none, and the mailbox's
+ * generation tells. Free slots are reused first in, first out; a slot whose 2^32 generations are
+ * used up is retired.
+ */
+#ifndef WEFT_SCHED_SLOT_H
+#define WEFT_SCHED_SLOT_H
+
+#include "core/wheel.h"
+#include "sched/mailbox.h"
+#include <weft/actor.h>
+
+enum {
+    WEFT__SLOT_PIECE_BYTES = 6 << 20, /* 32,768 slots, three huge pages */
+    WEFT__STATE_INLINE = 48,
+};
+
+/* weft_ctx.traits: const per tenant, read by senders */
+enum {
+    WEFT__TRAIT_PINNED = 1,
+    WEFT__TRAIT_PORT = 2,     /* no actor: a thread outside waits here (port.h) */
+    WEFT__TRAIT_DROP_NEW = 4, /* mailbox policy */
+    WEFT__TRAIT_DROP_OLD = 8,
+    WEFT__TRAIT_SERIAL = 16,
+};
+
+/* weft_ctx.life: owner only */
+enum {
+    WEFT__LIFE_INITED = 1,      /* init succeeded: terminate is due at the end */
+    WEFT__LIFE_EXITING = 2,     /* reason is set: ends when the callback returns */
+    WEFT__LIFE_KILLED = 4,      /* without terminate */
+    WEFT__LIFE_ANCHOR_DONE = 8, /* the anchor was handled: only its cell is still needed */
+    WEFT__LIFE_CLOSED = 16,     /* the mailbox is closed, ending */
+};
+
+struct weft__ext;
+struct weft__scheduler;
+
+struct weft_ctx {
+    /* any thread */
+    alignas(WEFT_CACHELINE) struct weft__mailbox mailbox;
+    weft_atomic_u32 bound;     /* mailbox_max; 0: none. Written before the mailbox opens */
+    weft_atomic_u32 traits;    /* as bound */
+    weft_atomic_u32 link;      /* of whoever queues the actor: inbox, overflow, pinned, free list */
+    weft_atomic_u32 scheduler; /* index from 0 of where it ran last; written by its runner */
+    weft_atomic_u32 type_id;   /* for inspection; as bound */
+    weft_counter handled;      /* messages; owner writes, inspection reads */
+    weft_atomic_u64 parent;    /* slot and generation; for inspection; as bound */
+
+    /* the scheduler that runs it */
+    alignas(WEFT_CACHELINE) const weft_type *type;
+    void *state;
+    struct weft__ext *ext;
+    struct weft__scheduler *runner; /* set at every run, invalid in between */
+    uint32_t batch;                 /* messages taken and not handled yet, oldest first */
+    uint32_t anchor;                /* newest message read: may still be in the word */
+    uint32_t gen;
+    uint32_t index;
+    int32_t reason;
+    uint32_t life;
+    uint32_t held;    /* messages the actor took, linked both ways */
+    uint32_t waiters; /* WANT_READY signals to answer at the low-water mark */
+
+    /* small user states live here, with what little is rare */
+    alignas(WEFT_CACHELINE) unsigned char small_state[WEFT__STATE_INLINE];
+    uint64_t spare[2];
+};
+_Static_assert(sizeof(struct weft_ctx) == 3 * WEFT_CACHELINE, "three cache lines an actor");
+_Static_assert(offsetof(struct weft_ctx, type) == WEFT_CACHELINE, "owner's line");
+_Static_assert(offsetof(struct weft_ctx, small_state) % 16 == 0, "state alignment");
+
+WEFT_INLINE struct weft_ctx *weft__slot_at(const struct weft__arena *slots, uint32_t index) {
+    return (struct weft_ctx *)(void *)(slots->base + (uint64_t)index * sizeof(struct weft_ctx));
+}
+
+/* Messages between the runtime and itself: kinds no user sees. Handled before queued user
+ * messages. */
+enum {
+    WEFT__SIGNAL_START = WEFT__KIND_SIGNAL, /* run init; payload: its argument */
+    WEFT__SIGNAL_STOP = 33,                 /* weft__value: reason */
+    WEFT__SIGNAL_KILL = 34,
+    WEFT__SIGNAL_TIMER = 35,      /* weft__ref: entry and its state; weft__tag: timer */
+    WEFT__SIGNAL_WANT_READY = 36, /* from a sender whose message was refused */
+};
+
+/* Who a message is from: slot and generation of a local actor, 0 for outside. */
+WEFT_INLINE uint64_t weft__from(const struct weft_ctx *ctx) {
+    return (uint64_t)ctx->index << 32 | ctx->gen;
+}
+
+#endif
