@@ -91,7 +91,17 @@ void weft__unanchor(struct weft__scheduler *s, struct weft_ctx *ctx);
 void weft__msg_own(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg);
 void weft__held_add(struct weft_ctx *ctx, struct weft__scheduler *s, weft_msg *msg);
 /* Releases a message nobody handled or a handled one: an unanswered request is answered status. */
-void weft__msg_release(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg, int status);
+void weft__msg_release_slow(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg,
+                            int status);
+WEFT_INLINE void weft__msg_release(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg,
+                                   int status) {
+    if (weft_unlikely(msg->weft__kind == WEFT_MSG_REQUEST ||
+                      (msg->weft__flags & WEFT__MSG_BUF) != 0)) {
+        weft__msg_release_slow(s, ctx, msg, status);
+    } else if (weft__arena_index(s->messages, msg) != ctx->anchor) {
+        weft__pool_free(&s->pool, msg);
+    }
+}
 
 /* ---- send.c -------------------------------------------------------------------------------- */
 

@@ -28,7 +28,7 @@ int weft__calls_arm(struct weft__scheduler *s, struct weft_ctx *ctx) {
     struct weft__alarm alarm = {
         .due_ns = due_ns, .slot = ctx->index, .slot_gen = ctx->gen, .timer = WEFT__WHEEL_CALLS};
     struct weft__armed armed;
-    weft__bias_enter(&s->bias, &s->runtime->idle.barrier);
+    weft__bias_enter(&s->bias, &s->barrier);
     int result = weft__wheel_arm(&s->wheel, &alarm, &armed);
     weft__bias_leave(&s->bias);
     if (result != 0) {

@@ -378,7 +378,7 @@ static void bury(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg)
     case WEFT__SIGNAL_WANT_READY:
         msg->weft__next = ctx->waiters;
         ctx->waiters = weft__arena_index(s->messages, msg);
-        return;
+        return; /* flushed at the end */
     default:
         weft__msg_free(s->runtime, s, msg);
         return;
@@ -396,7 +396,7 @@ static void bury_list(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t 
 /* Closes the mailbox and takes everything out of it. Returns what is to bury, oldest first. */
 static uint32_t close_mailbox(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t anchor = ctx->anchor;
-    bool anchor_done = (ctx->life & WEFT__LIFE_ANCHOR_DONE) != 0;
+    bool anchor_waits = false; /* not handled yet: then it is in the batch */
 #ifdef WEFT_PLANT_CLOSE_LOSS
     uint32_t newest = weft__mailbox_newest(&ctx->mailbox, anchor);
     WEFT__POINT(s->core, WEFT__POINT_CLOSE);
@@ -410,15 +410,16 @@ static uint32_t close_mailbox(struct weft__scheduler *s, struct weft_ctx *ctx) {
         batch = weft__mailbox_reverse(s->messages, newest, anchor);
     }
     ctx->anchor = 0; /* no word refers to it any more */
-    ctx->life = (ctx->life & ~(uint32_t)WEFT__LIFE_ANCHOR_DONE) | WEFT__LIFE_CLOSED;
-    if (anchor != 0 && anchor_done) {
-        weft__pool_free(&s->pool, weft__arena_msg(s->messages, anchor));
-    }
+    ctx->life |= WEFT__LIFE_CLOSED;
     uint32_t *link = &ctx->batch;
-    while (*link != 0) {
+    while (*link != 0) { /* bounded by the batch */
+        anchor_waits = anchor_waits || *link == anchor;
         link = &weft__arena_msg(s->messages, *link)->weft__next;
     }
     *link = batch.first;
+    if (anchor != 0 && !anchor_waits) {
+        weft__pool_free(&s->pool, weft__arena_msg(s->messages, anchor));
+    }
     return ctx->batch;
 }
 

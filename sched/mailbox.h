@@ -24,7 +24,9 @@
  *  I3 Message cells are type-stable (core/arena.h): reading the seq of a head that was freed
  *     meanwhile gives a stale number, never a fault, and only the bound is off by it.
  *  I4 seq counts pushes, consumed is the seq of the last message the owner is done with; their
- *     difference is the length. It is exact while nobody hits the race of I3.
+ *     difference is the length. It is short by what was handled while a push was under way (that
+ *     push's seq is then too low) until the owner is done with that message, and off by anything in
+ *     the race of I3. So a bound is approximate, and never wrong for ever.
  */
 #ifndef WEFT_SCHED_MAILBOX_H
 #define WEFT_SCHED_MAILBOX_H

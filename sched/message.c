@@ -95,16 +95,13 @@ void weft__msg_free(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *
 
 void weft__msg_done(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     weft__msg_drop_payload(msg);
-    if (weft__arena_index(s->messages, msg) == ctx->anchor) {
-        ctx->life |= WEFT__LIFE_ANCHOR_DONE;
-        return;
+    if (weft__arena_index(s->messages, msg) != ctx->anchor) {
+        weft__pool_free(&s->pool, msg);
     }
-    weft__pool_free(&s->pool, msg);
 }
 
 void weft__unanchor(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t anchor = ctx->anchor;
-    weft_assert((ctx->life & WEFT__LIFE_ANCHOR_DONE) == 0);
     if (weft__mailbox_detach(&ctx->mailbox, ctx->gen, anchor)) {
         ctx->anchor = 0;
         return;
@@ -156,7 +153,8 @@ void weft__msg_own(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *ms
     }
 }
 
-void weft__msg_release(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg, int status) {
+void weft__msg_release_slow(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg,
+                            int status) {
     if (weft_unlikely(weft__is_request(msg))) {
         weft__answer(s, ctx, msg, status);
         return;

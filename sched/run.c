@@ -29,7 +29,8 @@ static void signals_first(const struct weft__arena *arena, struct weft_ctx *ctx)
 }
 
 /* Policy drop-old: too many wait, the oldest user messages go. */
-static WEFT_NOINLINE void drop_old(struct weft__scheduler *s, struct weft_ctx *ctx) {
+static WEFT_NOINLINE void drop_old(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                   uint32_t *consumed) {
     uint32_t length = weft__mailbox_length(&ctx->mailbox, s->messages);
     uint32_t keep = ctx->type->bound / 2;
     uint32_t *link = &ctx->batch;
@@ -44,14 +45,13 @@ static WEFT_NOINLINE void drop_old(struct weft__scheduler *s, struct weft_ctx *c
         *link = msg->weft__next;
         length--;
         weft_counter_add(&s->counters.messages_dropped, 1);
-        weft_store32_relaxed(&ctx->mailbox.consumed,
-                             weft_load32_relaxed(&ctx->mailbox.consumed) + 1);
+        *consumed += 1;
         weft__msg_release(s, ctx, msg, WEFT_E_OVERLOAD);
     }
 }
 
 /* Takes what lies above the anchor. False: nothing. The old anchor's cell is free then. */
-WEFT_INLINE bool take_batch(struct weft__scheduler *s, struct weft_ctx *ctx) {
+WEFT_INLINE bool take_batch(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t *consumed) {
     uint32_t anchor = ctx->anchor;
     uint32_t newest = weft__mailbox_newest(&ctx->mailbox, anchor);
     if (newest == 0) {
@@ -68,16 +68,15 @@ WEFT_INLINE bool take_batch(struct weft__scheduler *s, struct weft_ctx *ctx) {
         kinds = batch.kinds;
     }
     ctx->anchor = newest;
-    if (anchor != 0) {
-        weft_assert((ctx->life & WEFT__LIFE_ANCHOR_DONE) != 0);
-        ctx->life &= ~(uint32_t)WEFT__LIFE_ANCHOR_DONE;
+    if (anchor != 0) { /* handled long ago, and no longer in the word */
         weft__pool_free(&s->pool, weft__arena_msg(s->messages, anchor));
     }
     if (weft_unlikely((kinds & WEFT__KIND_SIGNAL) != 0)) {
         signals_first(s->messages, ctx);
     }
     if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_DROP_OLD) != 0)) {
-        drop_old(s, ctx);
+        weft_store32_relaxed(&ctx->mailbox.consumed, *consumed);
+        drop_old(s, ctx, consumed);
     }
     return true;
 }
@@ -157,6 +156,7 @@ static void unstash(struct weft__scheduler *s, struct weft_ctx *ctx) {
     ctx->batch = ext->stash;
     ext->stash = 0;
     ext->stash_count = 0;
+    ctx->life &= ~(uint32_t)WEFT__LIFE_STASH;
 }
 
 static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
@@ -176,6 +176,7 @@ static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg
     }
     ext->stash_last = index;
     ext->stash_count++;
+    ctx->life |= WEFT__LIFE_STASH;
     return true;
 }
 
@@ -185,6 +186,7 @@ static void want_ready(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg
     }
     msg->weft__next = ctx->waiters;
     ctx->waiters = weft__arena_index(s->messages, msg);
+    ctx->life |= WEFT__LIFE_WAITERS;
 }
 
 static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
@@ -287,28 +289,24 @@ WEFT_INLINE uint32_t exact_consumed(struct weft__scheduler *s, const struct weft
         return consumed;
     }
     uint32_t seq = weft_load32_relaxed(weft__msg_seq(weft__arena_msg(s->messages, ctx->anchor)));
-    uint32_t held_back = ctx->ext == NULL ? 0 : ctx->ext->stash_count;
-    return seq - held_back;
+    if (weft_unlikely((ctx->life & WEFT__LIFE_STASH) != 0)) {
+        seq -= ctx->ext->stash_count;
+    }
+    return seq;
 }
 
 /* Leaves the actor idle if nothing came. After true it may run elsewhere already. */
-WEFT_INLINE bool go_idle(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t consumed) {
+WEFT_INLINE bool go_idle(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t anchor = ctx->anchor;
-    uint32_t gen = ctx->gen;
-    weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
     ctx->anchor = 0;
-    ctx->life &= ~(uint32_t)WEFT__LIFE_ANCHOR_DONE;
     WEFT__POINT(s->core, WEFT__POINT_IDLE);
-    if (weft_likely(weft__mailbox_idle(&ctx->mailbox, gen, anchor))) {
-        if (anchor != 0) {
+    if (weft_likely(weft__mailbox_idle(&ctx->mailbox, ctx->gen, anchor))) {
+        if (weft_likely(anchor != 0)) {
             weft__pool_free(&s->pool, weft__arena_msg(s->messages, anchor));
         }
         return true;
     }
     ctx->anchor = anchor;
-    if (anchor != 0) {
-        ctx->life |= WEFT__LIFE_ANCHOR_DONE;
-    }
     return false;
 }
 
@@ -322,23 +320,42 @@ static WEFT_NOINLINE void sample_wait(struct weft__scheduler *s, uint32_t stamp)
 /* Why a turn ended. */
 enum turn { TURN_IDLE, TURN_BUDGET, TURN_ENDED };
 
+/* What a message has left to look at. False: the actor ends. */
+static WEFT_NOINLINE bool attend(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                 uint32_t consumed) {
+    if ((ctx->life & WEFT__LIFE_EXITING) != 0) {
+        return false;
+    }
+    if ((ctx->life & WEFT__LIFE_WAITERS) != 0) {
+        check_waiters(s, ctx, consumed);
+    }
+    if ((ctx->life & WEFT__LIFE_STASH) != 0 && ctx->ext->calls.count == 0) {
+        unstash(s, ctx);
+    }
+    return true;
+}
+
 WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t consumed = weft_load32_relaxed(&ctx->mailbox.consumed);
     uint32_t handled = 0;
     uint32_t counted = 0; /* of them, in ctx->handled */
-    enum turn result = TURN_BUDGET;
     while (handled < s->budget) {
         if (ctx->batch == 0) {
+            /* drop-old may leave nothing of what is taken; bounded by what senders push */
             consumed = exact_consumed(s, ctx, consumed);
-            if (!take_batch(s, ctx)) {
-                weft_counter_add(&ctx->handled, handled - counted); /* ours to write, still */
+            if (weft_unlikely((ctx->life & WEFT__LIFE_WAITERS) != 0)) {
+                check_waiters(s, ctx, consumed);
+            }
+            if (!take_batch(s, ctx, &consumed)) {
+                /* All of this while the actor is ours, still. */
+                weft_counter_add(&ctx->handled, handled - counted);
                 counted = handled;
-                if (go_idle(s, ctx, consumed)) {
-                    weft_counter_add(&s->counters.runs, 1);
+                weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
+                if (go_idle(s, ctx)) {
                     return TURN_IDLE;
                 }
             }
-            continue; /* drop-old may have left nothing; bounded by what senders push */
+            continue;
         }
         weft_msg *msg = weft__arena_msg(s->messages, ctx->batch);
         ctx->batch = msg->weft__next;
@@ -355,27 +372,18 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
             (void)weft__mailbox_idle(&ctx->mailbox, ctx->gen, ctx->anchor);
         }
 #endif
-        bool done = handle(s, ctx, msg);
-        consumed += done ? 1 : 0;
+        consumed += handle(s, ctx, msg) ? 1 : 0;
         if (weft_unlikely((handled % PUBLISH_EVERY) == 0)) {
             weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
         }
-        if (weft_unlikely((ctx->life & WEFT__LIFE_EXITING) != 0)) {
-            result = TURN_ENDED;
-            break;
-        }
-        if (weft_unlikely(ctx->waiters != 0)) {
-            check_waiters(s, ctx, consumed);
-        }
-        if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_SERIAL) != 0) && ctx->ext != NULL &&
-            ctx->ext->stash != 0 && ctx->ext->calls.count == 0) {
-            unstash(s, ctx);
+        if (weft_unlikely((ctx->life & WEFT__LIFE_ATTENTION) != 0) && !attend(s, ctx, consumed)) {
+            weft_counter_add(&ctx->handled, handled - counted);
+            return TURN_ENDED;
         }
     }
     weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
     weft_counter_add(&ctx->handled, handled - counted);
-    weft_counter_add(&s->counters.runs, 1);
-    return result;
+    return TURN_BUDGET;
 }
 
 static void run_timed(struct weft__scheduler *s, struct weft_ctx *ctx, enum turn *ret_turn) {
@@ -407,7 +415,8 @@ void weft__run(struct weft__scheduler *s, uint32_t index) {
     if (weft_unlikely(result == TURN_ENDED)) {
         weft__end(s, ctx);
     }
-    weft__bias_enter(&s->bias, &s->runtime->idle.barrier);
+    weft__bias_enter(&s->bias, &s->barrier);
+    weft_counter_add(&s->counters.runs, 1);
     s->current = NULL;
     weft_store32_relaxed(&s->running, 0);
     if (weft_unlikely(result == TURN_BUDGET)) {

@@ -104,28 +104,22 @@ static WEFT_NOINLINE void schedule_special(struct weft__scheduler *s, struct wef
     s->doorbell_last = id + 1;
 }
 
-void weft__schedule(struct weft__scheduler *s, struct weft_ctx *slot) {
+void weft__schedule_evicted(struct weft__scheduler *s, uint32_t index) {
+    ring_push(s, index);
+}
+
+void weft__schedule_slow(struct weft__scheduler *s, struct weft_ctx *slot) {
     uint32_t traits = weft_load32_relaxed(&slot->traits);
-    if (weft_unlikely((traits & (WEFT__TRAIT_PINNED | WEFT__TRAIT_PORT)) != 0)) {
+    if ((traits & (WEFT__TRAIT_PINNED | WEFT__TRAIT_PORT)) != 0) {
         schedule_special(s, slot, traits);
-        return;
-    }
-    uint32_t index = slot->index;
-    if (weft_unlikely(s->lifo_max == 0)) {
-        ring_push(s, index);
-        return;
-    }
-    bool inside = s->current == NULL; /* not in a handler: the lock is ours already */
-    if (!inside) {
-        weft__bias_enter(&s->bias, &s->runtime->idle.barrier);
-    }
-    uint32_t evicted = s->lifo;
-    s->lifo = index;
-    if (!inside) {
-        weft__bias_leave(&s->bias);
-    }
-    if (evicted != 0) {
-        ring_push(s, evicted);
+    } else if (s->lifo_max == 0) {
+        ring_push(s, slot->index);
+    } else { /* from a timer: the lock is ours already */
+        uint32_t evicted = s->lifo;
+        s->lifo = slot->index;
+        if (evicted != 0) {
+            ring_push(s, evicted);
+        }
     }
 }
 
@@ -145,7 +139,7 @@ void weft__schedule_outside(weft_runtime *runtime, struct weft_ctx *slot) {
     weft__wake(runtime, weft__idle_published_to(&runtime->idle, id));
 }
 
-void weft__doorbells(struct weft__scheduler *s) {
+void weft__doorbells_ring(struct weft__scheduler *s) {
     struct weft__idle *idle = &s->runtime->idle;
     if (s->published != 0) {
         s->published = 0;
@@ -158,7 +152,7 @@ void weft__doorbells(struct weft__scheduler *s) {
             }
         }
     }
-    if (weft_likely(s->doorbell_last == 0)) {
+    if (s->doorbell_last == 0) {
         return;
     }
     s->doorbell_last = 0;
@@ -411,6 +405,12 @@ static bool steal_from(struct weft__scheduler *s, struct weft__scheduler *victim
     return true;
 }
 
+/* Has this scheduler actors to run that are its own already? */
+static bool own_work(const struct weft__scheduler *s) {
+    return s->lifo != 0 || s->pinned.count != 0 || s->claim_at < s->claim_count ||
+           weft__runq_length(&s->ring) != 0;
+}
+
 /* One round over all others, from a random one on. */
 static bool steal(struct weft__scheduler *s) {
     weft_runtime *runtime = s->runtime;
@@ -432,8 +432,7 @@ static bool steal(struct weft__scheduler *s) {
 static bool work_waits(const struct weft__scheduler *s) {
     const weft_runtime *runtime = s->runtime;
     if (!weft__inbox_empty(&s->inbox) || weft_load32_acquire(&runtime->overflow.count) != 0 ||
-        s->pinned.count != 0 || s->lifo != 0 || s->claim_at < s->claim_count ||
-        weft__runq_length(&s->ring) != 0 || weft_load32_acquire(&s->wheel.cancelled) != 0) {
+        own_work(s) || weft_load32_acquire(&s->wheel.cancelled) != 0) {
         return true;
     }
     if (runtime->config.steal == WEFT_STEAL_NONE) {
@@ -464,7 +463,7 @@ static enum weft_step step_search(struct weft__scheduler *s) {
     if (!s->searching) {
         s->searching = weft__idle_search(&runtime->idle, (runtime->count + 1) / 2);
     }
-    bool found = look_around(s) || s->lifo != 0;
+    bool found = look_around(s) || own_work(s);
     if (!found && s->searching) {
         found = steal(s);
     }
@@ -563,7 +562,7 @@ enum weft_step weft__scheduler_step(void *arg, uint64_t *deadline_ns) {
     struct weft__scheduler *s = arg;
     struct weft__scheduler *outer = current_scheduler; /* the simulator nests steps */
     current_scheduler = s;
-    weft__bias_enter(&s->bias, &s->runtime->idle.barrier);
+    weft__bias_enter(&s->bias, &s->barrier);
     enum weft__phase before = s->phase;
     enum weft_step result = step_phase(s, deadline_ns);
     if (s->phase != before) {
@@ -590,6 +589,8 @@ int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__sche
     s->core = core;
     s->messages = &core->messages;
     s->slots = &runtime->slots;
+    s->barrier = runtime->idle.barrier;
+    s->slot_count = (uint32_t)(runtime->slots.bytes / sizeof(struct weft_ctx));
     s->node = runtime->node;
     s->id = id;
     s->budget = config->budget;

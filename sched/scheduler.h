@@ -118,6 +118,8 @@ struct weft__scheduler {
     struct weft__core *core;
     struct weft__arena *messages; /* copies: one indirection less on every send */
     struct weft__arena *slots;
+    struct weft__barrier barrier;
+    uint32_t slot_count; /* indices below it are in the arena */
     uint64_t node;
     uint32_t id; /* from 0 */
     uint32_t budget;
@@ -268,12 +270,35 @@ struct weft__scheduler *weft__scheduler_current(void);
 int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__scheduler **ret);
 void weft__scheduler_destroy(struct weft__scheduler **scheduler);
 enum weft_step weft__scheduler_step(void *arg, uint64_t *deadline_ns);
-/* An actor whose mailbox was idle has a message now. On this scheduler's thread. */
-void weft__schedule(struct weft__scheduler *s, struct weft_ctx *slot);
+/* The rare ways of weft__schedule. */
+void weft__schedule_slow(struct weft__scheduler *s, struct weft_ctx *slot);
+void weft__schedule_evicted(struct weft__scheduler *s, uint32_t index);
+/* An actor whose mailbox was idle has a message now: it takes the LIFO slot, and who was there
+ * goes to the ring. On this scheduler's thread. */
+WEFT_INLINE void weft__schedule(struct weft__scheduler *s, struct weft_ctx *slot) {
+    if (weft_unlikely(
+            (weft_load32_relaxed(&slot->traits) & (WEFT__TRAIT_PINNED | WEFT__TRAIT_PORT)) != 0 ||
+            s->current == NULL || s->lifo_max == 0)) {
+        weft__schedule_slow(s, slot);
+        return;
+    }
+    weft__bias_enter(&s->bias, &s->barrier);
+    uint32_t evicted = s->lifo;
+    s->lifo = slot->index;
+    weft__bias_leave(&s->bias);
+    if (evicted != 0) {
+        weft__schedule_evicted(s, evicted);
+    }
+}
 /* The same on any other thread. */
 void weft__schedule_outside(weft_runtime *runtime, struct weft_ctx *slot);
 /* Wakes whom the runs since the last call made work for. */
-void weft__doorbells(struct weft__scheduler *s);
+void weft__doorbells_ring(struct weft__scheduler *s);
+WEFT_INLINE void weft__doorbells(struct weft__scheduler *s) {
+    if ((s->published | s->doorbell_last) != 0) {
+        weft__doorbells_ring(s);
+    }
+}
 /* Reads the clock if the last reading may be old. */
 void weft__refresh_clock(struct weft__scheduler *s);
 /* Who fires timers: a scheduler, or (s NULL) a thread outside. */

@@ -19,19 +19,20 @@ void weft__count(weft_runtime *runtime, struct weft__scheduler *s, size_t counte
 
 /* The slot of a target, or NULL when there can be none. */
 WEFT_INLINE struct weft_ctx *slot_of(const struct weft__arena *slots, uint64_t target) {
-    uint32_t index = (uint32_t)(target >> 32);
+    uint64_t index = target >> 32;
     if (weft_unlikely((uint32_t)target == 0 ||
-                      (uint64_t)(index + 1) * sizeof(struct weft_ctx) > slots->bytes)) {
+                      (index + 1) * sizeof(struct weft_ctx) > slots->bytes)) {
         return NULL;
     }
-    return weft__slot_at(slots, index);
+    return weft__slot_at(slots, (uint32_t)index);
 }
 
 WEFT_INLINE int post(struct weft__scheduler *s, uint64_t target, weft_msg *msg, bool bounded) {
-    struct weft_ctx *slot = slot_of(s->slots, target);
-    if (weft_unlikely(slot == NULL)) {
+    uint32_t index = (uint32_t)(target >> 32);
+    if (weft_unlikely((uint32_t)target == 0 || index >= s->slot_count)) {
         return WEFT_E_NOPROC;
     }
+    struct weft_ctx *slot = weft__slot_at(s->slots, index);
     WEFT__POINT(s->core, WEFT__POINT_SEND);
     uint32_t bound = bounded ? weft_load32_relaxed(&slot->bound) : 0;
     int result = weft__mailbox_push(&slot->mailbox, s->messages, (uint32_t)target,
@@ -155,6 +156,7 @@ static int refused(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t tar
 }
 
 void weft__waiters_flush(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    ctx->life &= ~(uint32_t)WEFT__LIFE_WAITERS;
     while (ctx->waiters != 0) { /* bounded by the number of senders that were refused */
         weft_msg *msg = weft__arena_msg(s->messages, ctx->waiters);
         ctx->waiters = msg->weft__next;
@@ -218,12 +220,55 @@ int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid
     return dropped ? -EBUSY : result; /* a dropped request would leave its caller waiting */
 }
 
-int weft_send(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size) {
-    if (weft_unlikely(data == NULL && size != 0)) {
+/* Copies up to 32 bytes without a call. */
+WEFT_INLINE void copy_small(unsigned char *to, const unsigned char *from, size_t size) {
+    if (weft_likely(size == 8)) {
+        memcpy(to, from, 8);
+    } else if (size >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + size - 16, from + size - 16, 16);
+    } else if (size >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + size - 8, from + size - 8, 8);
+    } else {
+        for (size_t i = 0; i < size; i++) {
+            to[i] = from[i];
+        }
+    }
+}
+
+static WEFT_NOINLINE int send_other(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data,
+                                    size_t size) {
+    if (data == NULL && size != 0) {
         return -EINVAL;
     }
     struct weft__draft draft = {.data = data, .size = size, .tag = tag, .kind = WEFT_MSG_USER};
     return send_draft(ctx, target, &draft);
+}
+
+/* The everyday send, in one piece; what is rare goes through send_other. */
+int weft_send(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size) {
+    struct weft__scheduler *s = ctx->runner;
+    uint32_t cell = s->pool.free_heads[0];
+    if (weft_unlikely(target.node != s->node || size > sizeof(((weft_msg *)0)->weft__u) ||
+                      data == NULL || cell == 0)) {
+        return send_other(ctx, target, tag, data, size);
+    }
+    weft_msg *msg = weft__pool_alloc(&s->pool, 0);
+    msg->weft__kind = WEFT_MSG_USER;
+    msg->weft__flags = 0;
+    msg->weft__size = (uint32_t)size;
+    msg->weft__tag = tag;
+    msg->weft__from = weft__from(ctx);
+    msg->weft__stamp = 0;
+    copy_small(msg->weft__u.weft__inline, data, size);
+    stamp(s, msg);
+    int result = post(s, weft__target(target), msg, true);
+    if (weft_unlikely(result != 0)) {
+        return send_refused(s, ctx, weft__target(target), msg, result);
+    }
+    weft_counter_add(&s->counters.messages_sent, 1);
+    return 0;
 }
 
 /* Is [offset, offset + size) inside buf? */

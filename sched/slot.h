@@ -31,11 +31,14 @@ enum {
 
 /* weft_ctx.life: owner only */
 enum {
-    WEFT__LIFE_INITED = 1,      /* init succeeded: terminate is due at the end */
-    WEFT__LIFE_EXITING = 2,     /* reason is set: ends when the callback returns */
-    WEFT__LIFE_KILLED = 4,      /* without terminate */
-    WEFT__LIFE_ANCHOR_DONE = 8, /* the anchor was handled: only its cell is still needed */
-    WEFT__LIFE_CLOSED = 16,     /* the mailbox is closed, ending */
+    WEFT__LIFE_INITED = 1,   /* init succeeded: terminate is due at the end */
+    WEFT__LIFE_EXITING = 2,  /* reason is set: ends when the callback returns */
+    WEFT__LIFE_KILLED = 4,   /* without terminate */
+    WEFT__LIFE_CLOSED = 8,   /* the mailbox is closed, ending */
+    WEFT__LIFE_WAITERS = 16, /* senders wait for a READY */
+    WEFT__LIFE_STASH = 32,   /* a serial actor holds messages back */
+    /* what has to be looked at after a message */
+    WEFT__LIFE_ATTENTION = WEFT__LIFE_EXITING | WEFT__LIFE_WAITERS | WEFT__LIFE_STASH,
 };
 
 struct weft__ext;
@@ -88,7 +91,8 @@ enum {
     WEFT__SIGNAL_WANT_READY = 36, /* from a sender whose message was refused */
 };
 
-/* Who a message is from: slot and generation of a local actor, 0 for outside. */
+/* Who a message is from: slot and generation of a local actor, 0 for outside. One load where
+ * integers are little-endian, hence the order of the two fields. */
 WEFT_INLINE uint64_t weft__from(const struct weft_ctx *ctx) {
     return (uint64_t)ctx->index << 32 | ctx->gen;
 }

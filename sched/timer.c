@@ -99,7 +99,7 @@ static int arm(struct weft__scheduler *s, const struct weft_ctx *ctx, uint32_t i
                uint64_t due_ns, struct weft__armed *ret_armed) {
     struct weft__alarm alarm = {
         .due_ns = due_ns, .slot = ctx->index, .slot_gen = ctx->gen, .timer = index};
-    weft__bias_enter(&s->bias, &s->runtime->idle.barrier);
+    weft__bias_enter(&s->bias, &s->barrier);
     int result = weft__wheel_arm(&s->wheel, &alarm, ret_armed);
     weft__bias_leave(&s->bias);
     return result;

@@ -6,7 +6,7 @@ import subprocess
 
 # Mutable things that are no member of a runtime: symbol, why.
 GLOBALS_ALLOWED = {
-    "weft__current": "the scheduler this thread runs, thread-local",
+    "current_scheduler": "the scheduler this thread runs, thread-local",
 }
 MUTABLE_SECTION = re.compile(r"^(?:\.t?data(?!\.rel\.ro)|\.t?bss|\*COM\*)")
 # Address flags section size name; the flags take seven columns.

@@ -44,7 +44,7 @@ RULES = [
      r"|thread_fence)\w*)\b|<(?:stdatomic|ck_pr)\.h>",
      r"core/atomic\.h|core/hist\.h"),
     ("write to a descriptor", CALL.format(r"p?writev?"),
-     r"core/log\w*\.c|core/error\.c|core/env_os\w*\.c|\w+/dump\w*\.c|io/\w+\.c"),
+     r"core/log\w*\.c|core/error\.c|core/env_os\w*\.c|sched/stats\.c|io/\w+\.c"),
     ("printing", CALL.format(r"v?f?printf|v?dprintf|f?puts|f?putc|putchar|perror|fwrite") +
      r"|\b(?:stdout|stderr)\b", None),
     ("end of the process", CALL.format(r"exit|_exit|_Exit|quick_exit|abort"), r"core/error\.c"),

@@ -182,7 +182,8 @@ class PlantedTest(unittest.TestCase):
                 self.assertIn(f"mutable global in a.o: {symbol}", text)
 
     def test_current_scheduler_is_allowed(self):
-        count, text = self.build(LIBRARY + "_Thread_local void *weft__current;\n")
+        count, text = self.build(LIBRARY + "static _Thread_local void *current_scheduler;\n"
+                                           "void *weft__c(void) { return current_scheduler; }\n")
         self.assertEqual(count, 0, text)
 
     def test_names_of_the_static_library(self):

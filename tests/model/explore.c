@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 enum {
@@ -725,16 +726,23 @@ static const char *model_run(const struct explore_model *model, bool quiet) {
     return engine.failure;
 }
 
+/* Address space of which only what is touched costs memory. */
+static void *space_map(size_t bytes) {
+    void *space = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return space == MAP_FAILED ? NULL : space;
+}
+
 static bool engine_init(void) {
-    engine.frames = calloc(DEPTH_MAX, sizeof *engine.frames);
-    engine.snapshots = malloc(SNAPSHOTS_BYTES);
+    engine.frames = space_map(DEPTH_MAX * sizeof *engine.frames);
+    engine.snapshots = space_map(SNAPSHOTS_BYTES);
     return engine.frames != NULL && engine.snapshots != NULL && explore_table_init(&engine.table);
 }
 
 static void engine_fini(void) {
     explore_table_fini(&engine.table);
-    free(engine.frames);
-    free(engine.snapshots);
+    (void)munmap(engine.frames, DEPTH_MAX * sizeof *engine.frames); /* the program ends */
+    (void)munmap(engine.snapshots, SNAPSHOTS_BYTES);
 }
 
 int explore_main(int argc, char **argv, const struct explore_model *models, uint32_t count) {

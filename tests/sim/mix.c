@@ -172,21 +172,17 @@ static void outside_end(struct mix *mix) {
     if (target == NULL) {
         return;
     }
-    bool asked = mix_actor_asked(target);
+    uint32_t asked = target->ends_asked;
     bool gone = target->gone;
     int status;
     if (mix_percent(mix, 30)) {
-        target->kill_asked = true;
+        mix_actor_kill(target);
         status = weft_runtime_kill_actor(mix->runtime, target->pid);
     } else {
         mix_actor_reason(target, -ESRCH);
         status = weft_runtime_stop_actor(mix->runtime, target->pid, -ESRCH);
     }
-    if ((status == 0 && gone) || (status != 0 && status != WEFT_E_NOPROC) ||
-        (status == WEFT_E_NOPROC && !asked)) {
-        mix_fail(mix, "ending actor %u from outside, gone %d, answered %d", target->number, gone,
-                 status);
-    }
+    mix_end_check(target, asked, gone, status);
 }
 
 static void outside_inspect(struct mix *mix) {

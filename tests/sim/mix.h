@@ -83,7 +83,8 @@ struct mix_actor {
     bool terminated;
     bool gone; /* its cleanup ran */
     bool kill_asked;
-    bool exiting; /* it said itself how it ends: exit_reason */
+    uint32_t ends_asked; /* how often anything was done that ends it */
+    bool exiting;        /* it said itself how it ends: exit_reason */
     int exit_reason;
     uint32_t reason_count;
     int reasons[MIX_REASONS]; /* why it may end */
@@ -226,6 +227,9 @@ uint64_t mix_magnitude(struct mix *mix, uint32_t bits);
 
 struct mix_actor *mix_actor_new(struct mix *mix, uint32_t parent, enum mix_kind kind);
 void mix_actor_reason(struct mix_actor *actor, int reason);
+void mix_actor_kill(struct mix_actor *actor);
+/* What a stop or kill answered; asked_before and gone_before are from before its own request. */
+void mix_end_check(struct mix_actor *target, uint32_t asked_before, bool gone_before, int status);
 /* Whether there is a reason for it to be gone. */
 bool mix_actor_asked(const struct mix_actor *actor);
 bool mix_actor_lives(const struct mix_actor *actor);

@@ -438,22 +438,18 @@ static void act_end(struct mix_actor *self, weft_ctx *ctx, bool kill) {
     if (target == NULL) {
         return;
     }
-    bool asked = mix_actor_asked(target);
+    uint32_t asked = target->ends_asked;
     bool gone = target->gone;
     int reason = reasons[mix_below(mix, 4)];
     int status;
     if (kill) {
-        target->kill_asked = true;
+        mix_actor_kill(target);
         status = weft_kill(ctx, target->pid);
     } else {
         mix_actor_reason(target, reason);
         status = weft_stop(ctx, target->pid, reason);
     }
-    if ((status == 0 && gone) || (status != 0 && status != WEFT_E_NOPROC) ||
-        (status == WEFT_E_NOPROC && !asked && !mix->stopping)) {
-        mix_fail(mix, "%s of actor %u, gone %d, answered %d", kill ? "kill" : "stop",
-                 target->number, gone, status);
-    }
+    mix_end_check(target, asked, gone, status);
 }
 
 static int job_run(void *arg) {
@@ -623,6 +619,7 @@ static int actor_init(weft_ctx *ctx, void *state, const void *arg, size_t arg_si
     actor_point(given.mix);
     self->inside = false;
     self->init_failed = given.fail;
+    self->ends_asked += given.fail;
     self->ready = !given.fail;
     return given.fail ? -EACCES : WEFT_CONTINUE;
 }

@@ -50,6 +50,7 @@ struct mix_actor *mix_actor_new(struct mix *mix, uint32_t parent, enum mix_kind 
 }
 
 void mix_actor_reason(struct mix_actor *actor, int reason) {
+    actor->ends_asked++;
     for (uint32_t i = 0; i < actor->reason_count; i++) {
         if (actor->reasons[i] == reason) {
             return;
@@ -61,7 +62,21 @@ void mix_actor_reason(struct mix_actor *actor, int reason) {
 }
 
 bool mix_actor_asked(const struct mix_actor *actor) {
-    return actor->reason_count > 0 || actor->kill_asked || actor->init_failed;
+    return actor->ends_asked > 0;
+}
+
+void mix_actor_kill(struct mix_actor *actor) {
+    actor->ends_asked++;
+    actor->kill_asked = true;
+}
+
+void mix_end_check(struct mix_actor *target, uint32_t asked_before, bool gone_before, int status) {
+    bool others = asked_before > 0 || target->ends_asked > asked_before + 1;
+    if ((status == 0 && gone_before) || (status != 0 && status != WEFT_E_NOPROC) ||
+        (status == WEFT_E_NOPROC && !others && !target->mix->stopping)) {
+        mix_fail(target->mix, "ending actor %u, gone %d, answered %d (%s)", target->number,
+                 gone_before, status, weft_strerror(status));
+    }
 }
 
 bool mix_actor_lives(const struct mix_actor *actor) {
