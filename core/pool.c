@@ -174,6 +174,15 @@ static void trim_class(struct weft__pool *pool, uint32_t class) {
     }
 }
 
+bool weft__pool_excess(const struct weft__pool *pool) {
+    for (uint32_t class = 0; class < WEFT__CLASSES; class ++) {
+        if ((uint64_t)pool->free_counts[class] * weft__class_bytes(class) > pool->keep_bytes) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void weft__pool_trim(struct weft__pool *pool) {
     (void)take_returns(pool);
     for (uint32_t class = 0; class < WEFT__CLASSES; class ++) {

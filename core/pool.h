@@ -69,6 +69,8 @@ weft_msg *weft__pool_refill(struct weft__pool *pool, uint32_t class);
 void weft__pool_free_far(struct weft__pool *pool, weft_msg *msg);
 /* Sends collected cells home. Owner only. */
 void weft__pool_flush(struct weft__pool *pool);
+/* More than keep_bytes lie free. Owner only. */
+bool weft__pool_excess(const struct weft__pool *pool);
 /* Gives memory back to the system when more than keep_bytes lie free. Bounded by the free list,
  * about 3 ns a cell; called before a park only. Owner only. */
 void weft__pool_trim(struct weft__pool *pool);

@@ -190,13 +190,13 @@ static bool fire_entry(struct weft__wheel *wheel, uint32_t index, weft__fire_fn 
         place(wheel, index, wheel->tick + RETRY_TICKS);
         return false;
     }
-    struct weft__entry copy = *entry;
     uint32_t fired = state & ~(uint32_t)WEFT__ENTRY_MASK;
     if (!weft_cas32_acq_rel(&entry->state, &state, fired)) { /* W1 */
         place(wheel, index, wheel->tick + RETRY_TICKS);
         return false;
     }
-    if (!fire(arg, &copy, index, fired | WEFT__ENTRY_ARMED)) {
+    /* Ours alone now: a canceller writes `timer` only after it has won the state. */
+    if (!fire(arg, entry, index, fired | WEFT__ENTRY_ARMED)) {
         weft_store32_release(&entry->state, fired | WEFT__ENTRY_ARMED);
         place(wheel, index, wheel->tick + RETRY_TICKS);
         return false;

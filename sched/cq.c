@@ -116,6 +116,11 @@ int weft_cq_next(weft_cq *queue, weft_completion *ret_completion) {
         weft_msg *msg = weft__port_take(runtime, queue->port);
         if (msg != NULL) {
             if (complete(queue, msg, ret_completion) == 1) {
+                if (emptied) {
+                    /* Others may follow it, and they would find the mailbox busy and not wake us:
+                     * the descriptor stays readable until we find nothing. */
+                    env->driver_wake(env, queue->port->driver);
+                }
                 return 1;
             }
             continue;

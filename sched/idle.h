@@ -10,9 +10,14 @@
  *  - sleeper: set bit (and leave searching); heavy barrier; look at all queues.
  * Either the sleeper sees the work or the producer sees the sleeper. The bit is cleared by exactly
  * one thread: a waker (which then owes a driver wake) or the sleeper itself on second thoughts.
- *  - searcher that found something and was the last: leave searching; heavy barrier; if there is
- *    more work anywhere, claim a sleeper for it. So work published while "somebody searches" is
- *    covered by that somebody.
+ *  - producer that sees a searcher: full barrier; load searching once more.
+ *  - searcher that found something and was the last: leave searching (a full barrier); look whether
+ *    there is more work and, if so, claim a sleeper for it.
+ * Either the searcher sees the work or the producer sees that nobody searches. So work published
+ * while "somebody searches" is covered by that somebody.
+ *
+ * A scheduler whose last steals were not worth their while naps instead of sleeping: for a bounded
+ * time only work of its own, or a producer with a long queue, wakes it (weft__idle_nap).
  */
 #ifndef WEFT_SCHED_IDLE_H
 #define WEFT_SCHED_IDLE_H
@@ -28,6 +33,7 @@ struct weft__idle {
     /* any thread */
     alignas(WEFT_CACHELINE) weft_atomic_u32 searching; /* how many search. P1 */
     weft_atomic_u64 sleepers[WEFT__IDLE_WORDS];        /* a bit per sleeping scheduler. P2 */
+    weft_atomic_u64 nappers[WEFT__IDLE_WORDS];         /* a bit per napping one. P2 */
 };
 
 WEFT_INLINE void weft__idle_init(struct weft__idle *idle, weft_env *env, uint32_t schedulers) {
@@ -36,6 +42,7 @@ WEFT_INLINE void weft__idle_init(struct weft__idle *idle, weft_env *env, uint32_
     weft_store32_relaxed(&idle->searching, 0);
     for (uint32_t i = 0; i < WEFT__IDLE_WORDS; i++) {
         weft_store64_relaxed(&idle->sleepers[i], 0);
+        weft_store64_relaxed(&idle->nappers[i], 0);
     }
 }
 
@@ -55,7 +62,7 @@ WEFT_INLINE bool weft__idle_found(struct weft__idle *idle) {
     if (weft_add32_acq_rel(&idle->searching, UINT32_MAX) != 1) { /* P1 */
         return false;
     }
-    weft__barrier_heavy(&idle->barrier);
+    weft_fence_full(); /* pairs with the one in weft__idle_published */
     return true;
 }
 
@@ -69,16 +76,33 @@ WEFT_INLINE void weft__idle_announce(struct weft__idle *idle, uint32_t id, bool 
     weft__barrier_heavy(&idle->barrier);
 }
 
-/* Takes the announcement back. False: a waker was faster; its driver wake comes, and the caller
- * counts as a searcher. Scheduler only. */
-WEFT_INLINE bool weft__idle_retract(struct weft__idle *idle, uint32_t id) {
-    uint64_t bit = (uint64_t)1 << (id % 64);
-    return (weft_and64_acq_rel(&idle->sleepers[id / 64], ~bit) & bit) != 0;
+/* The same for a nap. */
+WEFT_INLINE void weft__idle_nap(struct weft__idle *idle, uint32_t id, bool searching) {
+    (void)weft_or64_acq_rel(&idle->nappers[id / 64], (uint64_t)1 << (id % 64)); /* P2 */
+    if (searching) {
+        (void)weft_add32_acq_rel(&idle->searching, UINT32_MAX); /* P1 */
+    }
+    weft__barrier_heavy(&idle->barrier);
 }
 
-/* Is the announcement still standing? False: a waker has claimed id. Scheduler only. */
+/* Clears id's bit in one of the two sets; false: it was not set. */
+WEFT_INLINE bool weft__idle_clear(weft_atomic_u64 *set, uint32_t id) {
+    uint64_t bit = (uint64_t)1 << (id % 64);
+    return (weft_load64_acquire(&set[id / 64]) & bit) != 0 &&
+           (weft_and64_acq_rel(&set[id / 64], ~bit) & bit) != 0;
+}
+
+/* Takes the announcement or the nap back. False: a waker was faster; its driver wake comes, and
+ * the caller counts as a searcher. Scheduler only. */
+WEFT_INLINE bool weft__idle_retract(struct weft__idle *idle, uint32_t id) {
+    return weft__idle_clear(idle->sleepers, id) || weft__idle_clear(idle->nappers, id);
+}
+
+/* Is the announcement or nap still standing? False: a waker has claimed id. */
 WEFT_INLINE bool weft__idle_announced(const struct weft__idle *idle, uint32_t id) {
-    return (weft_load64_acquire(&idle->sleepers[id / 64]) >> (id % 64) & 1) != 0;
+    uint64_t bits = weft_load64_acquire(&idle->sleepers[id / 64]) |
+                    weft_load64_acquire(&idle->nappers[id / 64]);
+    return (bits >> (id % 64) & 1) != 0;
 }
 
 /* One try to claim id. The searcher is counted before the bit is cleared, never after, so that the
@@ -96,24 +120,41 @@ WEFT_INLINE bool weft__idle_try(struct weft__idle *idle, uint32_t id, bool *ret_
     return false;
 }
 
+/* One pass of weft__idle_claim over one set. */
+WEFT_INLINE int weft__idle_claim_set(struct weft__idle *idle, weft_atomic_u64 *set,
+                                     bool *ret_again) {
+    for (uint32_t i = 0; i < idle->words; i++) {
+        uint64_t bits = weft_load64_acquire(&set[i]);
+        while (bits != 0) {
+            uint32_t id = i * 64 + (uint32_t)__builtin_ctzll(bits);
+            if (weft__idle_try(idle, id, ret_again)) {
+                return (int)id;
+            }
+            bits &= bits - 1;
+        }
+    }
+    return -1;
+}
+
 /* Claims any sleeper, or answers -1: the caller owes the claimed one a driver wake, and it counts
  * as a searcher. Repeats only when somebody else changed the set meanwhile. */
 WEFT_INLINE int weft__idle_claim(struct weft__idle *idle) {
     bool again;
     do {
         again = false;
-        for (uint32_t i = 0; i < idle->words; i++) {
-            uint64_t bits = weft_load64_acquire(&idle->sleepers[i]);
-            while (bits != 0) {
-                uint32_t id = i * 64 + (uint32_t)__builtin_ctzll(bits);
-                if (weft__idle_try(idle, id, &again)) {
-                    return (int)id;
-                }
-                bits &= bits - 1;
-            }
+        int id = weft__idle_claim_set(idle, idle->sleepers, &again);
+        if (id >= 0) {
+            return id;
         }
     } while (again);
     return -1;
+}
+
+/* The same among those who nap: for a producer with more work than it can do soon. */
+WEFT_INLINE int weft__idle_claim_napper(struct weft__idle *idle) {
+    bool again = false;
+    int id = weft__idle_claim_set(idle, idle->nappers, &again);
+    return id < 0 && again ? weft__idle_claim(idle) : id;
 }
 
 /* After publishing work that any scheduler may take: claims a sleeper if nobody searches, or
@@ -123,8 +164,11 @@ WEFT_INLINE int weft__idle_published(struct weft__idle *idle) {
 #ifdef WEFT_PLANT_LOST_WAKE
     return -1;
 #else
-    if (weft_likely(weft_load32_acquire(&idle->searching) != 0)) {
-        return -1;
+    if (weft_unlikely(weft_load32_acquire(&idle->searching) != 0)) {
+        weft_fence_full(); /* pairs with the one in weft__idle_found */
+        if (weft_load32_acquire(&idle->searching) != 0) {
+            return -1;
+        }
     }
     return weft__idle_claim(idle);
 #endif

@@ -38,6 +38,12 @@ static void slots_move(struct weft__arena *arena, struct weft__slots *from, stru
     }
 }
 
+/* Leaves slots_lock, with the length shown to those who look without it. */
+static void leave_shared(weft_runtime *runtime) {
+    weft_store32_relaxed(&runtime->free_shown, runtime->free_slots.count);
+    weft__lock_leave(&runtime->slots_lock);
+}
+
 /* One shared slot for a thread outside, or a batch of them for a scheduler. 0: none. */
 static uint32_t take_shared(weft_runtime *runtime, struct weft__scheduler *s) {
     weft__lock_enter(&runtime->slots_lock, runtime->core.env);
@@ -45,7 +51,7 @@ static uint32_t take_shared(weft_runtime *runtime, struct weft__scheduler *s) {
         slots_move(&runtime->slots, &runtime->free_slots, &s->free_slots, SHARE_BATCH);
     }
     uint32_t index = slots_take(&runtime->slots, s != NULL ? &s->free_slots : &runtime->free_slots);
-    weft__lock_leave(&runtime->slots_lock);
+    leave_shared(runtime);
     return index;
 }
 
@@ -77,7 +83,7 @@ static uint32_t grow_shared(weft_runtime *runtime) {
         slots_append(&runtime->slots, &runtime->free_slots, index);
     }
     uint32_t index = slots_take(&runtime->slots, &runtime->free_slots);
-    weft__lock_leave(&runtime->slots_lock);
+    leave_shared(runtime);
     return index;
 }
 
@@ -87,7 +93,7 @@ int weft__slot_alloc(weft_runtime *runtime, struct weft__scheduler *s, struct we
         index = slots_take(s->slots, &s->free_slots);
         weft_prefetch_write(weft__slot_at(s->slots, s->free_slots.first));
     }
-    if (index == 0 && (s == NULL || runtime->free_slots.count != 0)) { /* advisory */
+    if (index == 0 && (s == NULL || weft_load32_relaxed(&runtime->free_shown) != 0)) {
         index = take_shared(runtime, s);
     }
     if (index == 0) {
@@ -121,7 +127,7 @@ static void slot_free(struct weft__scheduler *s, struct weft_ctx *slot) {
     if (weft_unlikely(s->free_slots.count > 2 * WEFT__SLOT_SHARE_MAX)) {
         weft__lock_enter(&s->runtime->slots_lock, s->core->env);
         slots_move(s->slots, &s->free_slots, &s->runtime->free_slots, SHARE_BATCH);
-        weft__lock_leave(&s->runtime->slots_lock);
+        leave_shared(s->runtime);
     }
 }
 
@@ -216,7 +222,7 @@ int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct w
         weft__lock_enter(&runtime->slots_lock, runtime->core.env);
         weft__mailbox_open(&slot->mailbox, slot->gen, WEFT__MAILBOX_CLOSED);
         slots_append(&runtime->slots, &runtime->free_slots, slot->index);
-        weft__lock_leave(&runtime->slots_lock);
+        leave_shared(runtime);
         return result;
     }
     fill_slot(slot, birth, scheduler);

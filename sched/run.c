@@ -335,11 +335,34 @@ static WEFT_NOINLINE bool attend(struct weft__scheduler *s, struct weft_ctx *ctx
     return true;
 }
 
+/* The budget is used up. How much more an actor gets whose mailbox is long: it could not keep up
+ * otherwise, because each of its senders gets a turn for each of its own. */
+static WEFT_NOINLINE uint32_t boost(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                    uint32_t consumed, uint32_t limit) {
+    weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
+    if (limit >= s->budget * WEFT__BUDGET_BOOST ||
+        weft__mailbox_length(&ctx->mailbox, s->messages) < s->budget) {
+        return 0;
+    }
+    return s->budget;
+}
+
 WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t consumed = weft_load32_relaxed(&ctx->mailbox.consumed);
     uint32_t handled = 0;
     uint32_t counted = 0; /* of them, in ctx->handled */
-    while (handled < s->budget) {
+    uint32_t limit = s->budget;
+    uint32_t sent_before = (uint32_t)weft_load64_relaxed(&s->counters.messages_sent);
+    for (;;) {
+        /* Sending counts too: a turn is bounded by what it makes others do as well. */
+        uint32_t sent = (uint32_t)weft_load64_relaxed(&s->counters.messages_sent) - sent_before;
+        if (weft_unlikely(handled + sent >= limit)) {
+            uint32_t more = handled >= sent ? boost(s, ctx, consumed, limit) : 0;
+            limit += more;
+            if (more == 0) {
+                break;
+            }
+        }
         if (ctx->batch == 0) {
             /* drop-old may leave nothing of what is taken; bounded by what senders push */
             consumed = exact_consumed(s, ctx, consumed);
@@ -422,4 +445,5 @@ void weft__run(struct weft__scheduler *s, uint32_t index) {
     if (weft_unlikely(result == TURN_BUDGET)) {
         weft__requeue(s, ctx, index);
     }
+    s->drawn_to = -1;
 }

@@ -17,6 +17,13 @@ enum {
     STEP_NS_LOW = 50000,
     SPIN_LOOKS = 4, /* looks into the inbox between two rounds of a search */
     SPIN_PAUSES = 2,
+    STEAL_WORTH_NS = 40000, /* a steal that keeps a scheduler busy for less was not worth it */
+    NAP_NS_MIN = 25000,
+    NAP_NS_MAX = 400000,
+    QUEUE_NS_MAX = 100000, /* a queue that takes longer than this wakes nappers as well */
+    BALANCE_STEPS = 16,    /* steps between two comparisons with another scheduler's queue */
+    BALANCE_MIN = 4,       /* how much longer the other queue has to be at least */
+    TRIM_AFTER_NS = 50000000,
 };
 
 /* The only thread-local variable: set around a step, never cached across one. */
@@ -87,6 +94,12 @@ static void inbox_push(weft_runtime *runtime, uint32_t id, struct weft_ctx *slot
     weft__inbox_push(&runtime->schedulers[id]->inbox, slot->index, &slot->link);
 }
 
+/* Scheduler id has something in its inbox: it is woken at the end of the run. */
+static void ring_doorbell(struct weft__scheduler *s, uint32_t id) {
+    s->doorbells[id / 64] |= (uint64_t)1 << (id % 64);
+    s->doorbell_last = id + 1;
+}
+
 /* A pinned actor, or a port. */
 static WEFT_NOINLINE void schedule_special(struct weft__scheduler *s, struct weft_ctx *slot,
                                            uint32_t traits) {
@@ -100,8 +113,7 @@ static WEFT_NOINLINE void schedule_special(struct weft__scheduler *s, struct wef
         return;
     }
     inbox_push(s->runtime, id, slot);
-    s->doorbells[id / 64] |= (uint64_t)1 << (id % 64);
-    s->doorbell_last = id + 1;
+    ring_doorbell(s, id);
 }
 
 void weft__schedule_evicted(struct weft__scheduler *s, uint32_t index) {
@@ -145,6 +157,9 @@ void weft__doorbells_ring(struct weft__scheduler *s) {
         s->published = 0;
         if (!s->alone) {
             int id = weft__idle_published(idle);
+            if (id < 0 && weft__runq_length(&s->ring) * s->run_ns > QUEUE_NS_MAX) {
+                id = weft__idle_claim_napper(idle);
+            }
             if (weft_unlikely(id >= 0)) {
                 weft_counter_add(&s->counters.wakes, 1);
                 weft__trace(s, WEFT__TRACE_WAKE, s->id, (uint64_t)id);
@@ -172,6 +187,13 @@ void weft__doorbells_ring(struct weft__scheduler *s) {
 void weft__requeue(struct weft__scheduler *s, struct weft_ctx *slot, uint32_t index) {
     if ((weft_load32_relaxed(&slot->traits) & WEFT__TRAIT_PINNED) != 0) {
         list_append(s, &s->pinned, slot, index);
+        return;
+    }
+    if (weft_unlikely(s->drawn_to >= 0) && s->runtime->config.steal != WEFT_STEAL_NONE) {
+        uint32_t id = (uint32_t)s->drawn_to;
+        weft_store32_relaxed(&slot->scheduler, id);
+        inbox_push(s->runtime, id, slot);
+        ring_doorbell(s, id);
         return;
     }
     ring_push(s, index);
@@ -340,6 +362,75 @@ static bool look_around(struct weft__scheduler *s) {
     return found;
 }
 
+/* ---- stealing ------------------------------------------------------------------------------ */
+
+static bool steal_from(struct weft__scheduler *s, struct weft__scheduler *victim, uint32_t max) {
+    uint32_t entries[WEFT__STEAL_MAX];
+    uint32_t count = weft__runq_steal_any(&victim->ring, entries, max);
+    if (count == 0) {
+        return false;
+    }
+    weft_counter_add(&s->counters.steals, 1);
+    weft_counter_add(&s->counters.stolen, count);
+    weft__trace(s, WEFT__TRACE_STEAL, victim->id, count);
+    for (uint32_t i = 0; i < count; i++) {
+        ring_push(s, entries[i]);
+    }
+    return true;
+}
+
+/* One round over all others, from a random one on. */
+static bool steal(struct weft__scheduler *s) {
+    weft_runtime *runtime = s->runtime;
+    if (s->alone || runtime->config.steal == WEFT_STEAL_NONE) {
+        return false;
+    }
+    uint32_t start = weft__prng_below(&s->prng, runtime->count);
+    for (uint32_t i = 0; i < runtime->count; i++) {
+        uint32_t id = start + i < runtime->count ? start + i : start + i - runtime->count;
+        if (id != s->id && steal_from(s, runtime->schedulers[id], WEFT__STEAL_MAX)) {
+            s->stolen_at_ns = s->now_ns;
+            return true;
+        }
+    }
+    weft_counter_add(&s->counters.steal_misses, 1);
+    return false;
+}
+
+/* Both are busy, so nobody steals: but if another queue is much longer than ours, its actors wait
+ * longer for their turns. Takes half of the difference. */
+static void balance(struct weft__scheduler *s) {
+    weft_runtime *runtime = s->runtime;
+    if (runtime->config.steal == WEFT_STEAL_NONE) {
+        return;
+    }
+    uint32_t id = weft__prng_below(&s->prng, runtime->count);
+    struct weft__scheduler *other = runtime->schedulers[id];
+    uint32_t theirs = weft__runq_length(&other->ring);
+    uint32_t ours = weft__runq_length(&s->ring);
+    if (id == s->id || ours < BALANCE_MIN || theirs < ours + ours / 8 + BALANCE_MIN) {
+        return;
+    }
+    uint32_t count = (theirs - ours) / 2;
+    (void)steal_from(s, other, count < WEFT__STEAL_MAX ? count : WEFT__STEAL_MAX);
+}
+
+/* Out of work. If the last steal has kept us busy only for a moment, what was stolen has gone back
+ * to where it came from (actors that talk to a busy one there do that), and both sides have paid
+ * with cache misses: others' queues are left alone for a while, twice as long each time. */
+static void judge_steal(struct weft__scheduler *s) {
+    if (s->stolen_at_ns == 0) {
+        return;
+    }
+    if (s->now_ns - s->stolen_at_ns >= STEAL_WORTH_NS) {
+        s->nap_ns = 0;
+    } else {
+        s->nap_ns = weft_min_u64(weft_max_u64(2 * s->nap_ns, NAP_NS_MIN), NAP_NS_MAX);
+        s->nap_until_ns = s->now_ns + s->nap_ns;
+    }
+    s->stolen_at_ns = 0;
+}
+
 /* ---- running ------------------------------------------------------------------------------- */
 
 /* Runs up to a number of actors; that number follows how long they take, so that timers and inbox
@@ -360,6 +451,9 @@ static uint32_t run_some(struct weft__scheduler *s) {
 
 static void adapt(struct weft__scheduler *s, uint64_t before_ns) {
     uint64_t took_ns = s->now_ns - before_ns;
+    if (s->ran_last != 0) {
+        s->run_ns = (s->run_ns * 7 + took_ns / s->ran_last) / 8;
+    }
     if (s->traced) {
         s->runs_max = 1;
     } else if (took_ns > STEP_NS_MAX) {
@@ -373,7 +467,13 @@ static enum weft_step step_run(struct weft__scheduler *s) {
     uint64_t before_ns = s->now_ns;
     bool found = look_around(s);
     adapt(s, before_ns);
+    if (!s->alone && ++s->balance_steps >= BALANCE_STEPS) {
+        s->balance_steps = 0;
+        balance(s);
+    }
     uint32_t ran = run_some(s);
+    s->ran_last = ran;
+    s->trim_at_ns = 0;
     if (s->pool.outgoing_cells != 0) {
         weft__pool_flush(&s->pool);
     }
@@ -385,47 +485,16 @@ static enum weft_step step_run(struct weft__scheduler *s) {
     }
     s->phase = WEFT__PHASE_SEARCH;
     s->search_until_ns = 0;
+    judge_steal(s);
     return WEFT_STEP_IDLE;
 }
 
 /* ---- searching ----------------------------------------------------------------------------- */
 
-static bool steal_from(struct weft__scheduler *s, struct weft__scheduler *victim) {
-    uint32_t entries[WEFT__STEAL_MAX];
-    uint32_t count = weft__runq_steal_any(&victim->ring, entries, WEFT__STEAL_MAX);
-    if (count == 0) {
-        return false;
-    }
-    weft_counter_add(&s->counters.steals, 1);
-    weft_counter_add(&s->counters.stolen, count);
-    weft__trace(s, WEFT__TRACE_STEAL, victim->id, count);
-    for (uint32_t i = 0; i < count; i++) {
-        ring_push(s, entries[i]);
-    }
-    return true;
-}
-
 /* Has this scheduler actors to run that are its own already? */
 static bool own_work(const struct weft__scheduler *s) {
     return s->lifo != 0 || s->pinned.count != 0 || s->claim_at < s->claim_count ||
            weft__runq_length(&s->ring) != 0;
-}
-
-/* One round over all others, from a random one on. */
-static bool steal(struct weft__scheduler *s) {
-    weft_runtime *runtime = s->runtime;
-    if (s->alone || runtime->config.steal == WEFT_STEAL_NONE) {
-        return false;
-    }
-    uint32_t start = weft__prng_below(&s->prng, runtime->count);
-    for (uint32_t i = 0; i < runtime->count; i++) {
-        uint32_t id = start + i < runtime->count ? start + i : start + i - runtime->count;
-        if (id != s->id && steal_from(s, runtime->schedulers[id])) {
-            return true;
-        }
-    }
-    weft_counter_add(&s->counters.steal_misses, 1);
-    return false;
 }
 
 /* Is there work this scheduler could do? Looks without taking. */
@@ -435,7 +504,7 @@ static bool work_waits(const struct weft__scheduler *s) {
         own_work(s) || weft_load32_acquire(&s->wheel.cancelled) != 0) {
         return true;
     }
-    if (runtime->config.steal == WEFT_STEAL_NONE) {
+    if (runtime->config.steal == WEFT_STEAL_NONE || s->now_ns < s->nap_until_ns) {
         return false;
     }
     for (uint32_t id = 0; id < runtime->count; id++) {
@@ -460,12 +529,14 @@ static void stop_searching(struct weft__scheduler *s) {
 
 static enum weft_step step_search(struct weft__scheduler *s) {
     weft_runtime *runtime = s->runtime;
-    if (!s->searching) {
+    bool found = look_around(s) || own_work(s);
+    bool nap = s->now_ns < s->nap_until_ns;
+    if (!s->searching && !nap) {
         s->searching = weft__idle_search(&runtime->idle, (runtime->count + 1) / 2);
     }
-    bool found = look_around(s) || own_work(s);
-    if (!found && s->searching) {
+    if (!found && s->searching && (!nap || s->called)) {
         found = steal(s);
+        s->called = false;
     }
     if (found || weft__phase(runtime) >= WEFT__RUNTIME_STOPPING) {
         stop_searching(s);
@@ -479,7 +550,7 @@ static enum weft_step step_search(struct weft__scheduler *s) {
     if (s->search_until_ns == 0) {
         s->search_until_ns = weft_add_saturated(s->now_ns, runtime->config.spin_ns);
     }
-    if (s->now_ns >= s->search_until_ns || s->driven) {
+    if (s->now_ns >= s->search_until_ns || s->driven || nap) {
         s->phase = WEFT__PHASE_ANNOUNCE;
         return WEFT_STEP_IDLE;
     }
@@ -495,8 +566,12 @@ static enum weft_step step_search(struct weft__scheduler *s) {
 
 static enum weft_step step_announce(struct weft__scheduler *s) {
     weft__pool_flush(&s->pool);
-    weft__pool_trim(&s->pool);
-    weft__idle_announce(&s->runtime->idle, s->id, s->searching);
+    if (s->now_ns < s->nap_until_ns) {
+        weft__idle_nap(&s->runtime->idle, s->id, s->searching);
+    } else {
+        s->nap_until_ns = 0;
+        weft__idle_announce(&s->runtime->idle, s->id, s->searching);
+    }
     s->searching = false;
     s->phase = WEFT__PHASE_RECHECK;
     WEFT__POINT(s->core, WEFT__POINT_PARK);
@@ -506,8 +581,26 @@ static enum weft_step step_announce(struct weft__scheduler *s) {
 /* Awake again: whoever cleared our announcement has counted us as a searcher. */
 static void wake_up(struct weft__scheduler *s) {
     s->searching = !weft__idle_retract(&s->runtime->idle, s->id);
+    s->called = s->searching;
     s->search_until_ns = 0;
     s->phase = WEFT__PHASE_SEARCH;
+}
+
+/* Idle with a lot of free message memory: one more look later, to give it back if it is not needed
+ * then. Giving it back at every park would mean zeroing it again at every burst. */
+static uint64_t trim_time(struct weft__scheduler *s) {
+    if (!weft__pool_excess(&s->pool)) {
+        s->trim_at_ns = 0;
+        return UINT64_MAX;
+    }
+    if (s->trim_at_ns == 0) {
+        s->trim_at_ns = s->now_ns + TRIM_AFTER_NS;
+    } else if (s->now_ns >= s->trim_at_ns) {
+        weft__pool_trim(&s->pool);
+        s->trim_at_ns = 0;
+        return UINT64_MAX;
+    }
+    return s->trim_at_ns;
 }
 
 static enum weft_step step_recheck(struct weft__scheduler *s, uint64_t *deadline_ns) {
@@ -517,7 +610,10 @@ static enum weft_step step_recheck(struct weft__scheduler *s, uint64_t *deadline
         wake_up(s);
         return WEFT_STEP_IDLE;
     }
-    *deadline_ns = weft__wheel_next_ns(&s->wheel);
+    *deadline_ns = weft_min_u64(weft__wheel_next_ns(&s->wheel), trim_time(s));
+    if (s->nap_until_ns != 0) {
+        *deadline_ns = weft_min_u64(*deadline_ns, s->nap_until_ns);
+    }
     if (phase == WEFT__RUNTIME_STOPPING) {
         *deadline_ns = weft_min_u64(*deadline_ns, s->stop_pass_ns);
     }
@@ -535,6 +631,8 @@ static enum weft_step step_phase(struct weft__scheduler *s, uint64_t *deadline_n
         if (weft_unlikely(weft__phase(s->runtime) == WEFT__RUNTIME_LEAVING)) {
             s->phase = WEFT__PHASE_EXITED;
             weft__pool_flush(&s->pool);
+            /* Timers of actors that ended elsewhere: the gauge reads zero after a stop. */
+            weft__wheel_collect(&s->wheel);
             return WEFT_STEP_EXIT;
         }
         return step_run(s);
@@ -550,6 +648,9 @@ static enum weft_step step_phase(struct weft__scheduler *s, uint64_t *deadline_n
         return step_recheck(s, deadline_ns);
     case WEFT__PHASE_PARKED:
         wake_up(s);
+        /* Shown before the poke looks whether the watchdog sleeps: else it could see us parked
+         * after we saw it awake, and sleep through everything we do from here on. */
+        weft_store32_relaxed(&s->phase_shown, (uint32_t)s->phase);
         weft__watchdog_poke(s->runtime);
         return WEFT_STEP_IDLE;
     case WEFT__PHASE_EXITED:
@@ -599,6 +700,7 @@ int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__sche
     s->traced = core->env->trace != NULL;
     s->driven = config->driven && id == 0;
     s->runs_max = s->traced ? 1 : WEFT__RUNS_PER_STEP;
+    s->drawn_to = -1;
     weft__prng_init(&s->prng, core->seed, id);
     s->now_ns = weft__now(core);
     weft__wheel_init(&s->wheel, core, &runtime->entries, s->now_ns);

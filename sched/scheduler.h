@@ -26,6 +26,8 @@ enum {
     WEFT__RUNS_PER_STEP = 64, /* actors run between two looks at clock, inbox and overflow */
     WEFT__SAMPLE_MASK = 63,   /* one in 64 messages and turns is timed */
     WEFT__TIMERS_PER_TURN = 256,
+    WEFT__BUDGET_BOOST = 16,      /* budgets an actor with a long mailbox may use in one turn */
+    WEFT__MAILBOX_LONG = 2048,    /* messages that make a mailbox long */
     WEFT__SLOT_FIFO_MIN = 64,     /* free slots rest until so many wait with them */
     WEFT__SLOT_SHARE_MAX = 16384, /* more free slots than twice this are shared */
 };
@@ -142,7 +144,15 @@ struct weft__scheduler {
     enum weft__phase phase;
     bool searching; /* counted in idle.searching */
     uint64_t search_until_ns;
-    uint32_t search_rounds;
+    uint64_t stolen_at_ns; /* when the last steal was made; 0: its worth was judged */
+    uint64_t nap_ns;       /* how long to leave others' queues alone; 0: steals are worth it */
+    uint64_t nap_until_ns; /* 0: not now */
+    uint64_t run_ns;       /* what one actor's turn takes, about */
+    uint64_t trim_at_ns;   /* when to give memory back if still idle; 0: nothing to give */
+    uint32_t balance_steps;
+    uint32_t ran_last; /* actors in the last step */
+    bool called;       /* woken by somebody: may steal in spite of a nap */
+    int drawn_to;      /* scheduler of an overloaded actor the current one feeds, or -1 */
     struct weft__slots pinned;
     struct weft__prng prng;
     struct weft__slots free_slots;
@@ -232,6 +242,8 @@ struct weft_runtime {
     struct weft__lock outside_lock;
     struct weft__lock slots_lock;  /* free_slots, and slot pieces of outside spawns */
     struct weft__slots free_slots; /* under slots_lock: shared ones */
+    weft_atomic_u32 free_shown;    /* how many; written under slots_lock; advisory: who sees too
+                                      few takes fresh memory */
     weft_atomic_u64 retired;       /* slots used up */
     weft_atomic_u32 phase;         /* enum weft__runtime_phase; moves forward only. V1 */
     weft_atomic_u32 alive_threads; /* scheduler threads that did not exit yet */

@@ -27,6 +27,19 @@ WEFT_INLINE struct weft_ctx *slot_of(const struct weft__arena *slots, uint64_t t
     return weft__slot_at(slots, (uint32_t)index);
 }
 
+/* The message joined a long queue on another scheduler: the sender is drawn there, where feeding
+ * it costs no cache misses, and where it competes with the one it overloads. Advisory: the message
+ * may be somebody else's by now, its seq is read as a hint. */
+WEFT_INLINE void note_overload(struct weft__scheduler *s, const struct weft_ctx *slot,
+                               weft_msg *msg) {
+    uint32_t length =
+        weft_load32_relaxed(weft__msg_seq(msg)) - weft_load32_relaxed(&slot->mailbox.consumed);
+    if (weft_unlikely((int32_t)length > WEFT__MAILBOX_LONG)) {
+        uint32_t id = weft_load32_relaxed(&slot->scheduler);
+        s->drawn_to = id == s->id ? -1 : (int)id;
+    }
+}
+
 WEFT_INLINE int post(struct weft__scheduler *s, uint64_t target, weft_msg *msg, bool bounded) {
     uint32_t index = (uint32_t)(target >> 32);
     if (weft_unlikely((uint32_t)target == 0 || index >= s->slot_count)) {
@@ -41,6 +54,9 @@ WEFT_INLINE int post(struct weft__scheduler *s, uint64_t target, weft_msg *msg, 
         WEFT__POINT(s->core, WEFT__POINT_PUSHED);
         weft__schedule(s, slot);
         return 0;
+    }
+    if (result == 0) {
+        note_overload(s, slot, msg);
     }
     return result;
 }

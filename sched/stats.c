@@ -84,7 +84,7 @@ static void add_scheduler(weft_stats *stats, weft_runtime *runtime, uint32_t sch
 static int give(void *target, const void *source, size_t size) {
     size_t wanted;
     memcpy(&wanted, target, sizeof(wanted));
-    if (wanted == 0 || wanted > size) {
+    if (wanted < sizeof(wanted) || wanted > size) {
         return -EINVAL;
     }
     memcpy((char *)target + sizeof(wanted), (const char *)source + sizeof(wanted),

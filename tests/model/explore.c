@@ -4,6 +4,7 @@
  * of the operating system; the only state is the engine below. x86-64 only: the switch of stacks
  * is written by hand, so that what a coroutine holds in registers lies on its stack.
  */
+#define _GNU_SOURCE 1 /* MAP_ANONYMOUS, clock_gettime */
 #include "tests/model/explore.h"
 
 #include "tests/model/explore_table.h"

@@ -47,8 +47,8 @@ static void init(int parameter) {
     kind = (enum kind)parameter;
     bound = kind == KIND_REUSE ? 1 : 2;
     messages[0] = kind == KIND_REUSE ? 3 : 2;
-    messages[1] = 2;
-    world.requeues = kind == KIND_REQUEUE ? 1 : 0;
+    messages[1] = kind == KIND_REQUEUE ? 1 : 2;
+    world.requeues = kind == KIND_REQUEUE ? 2 : 0;
     uint32_t count = kind == KIND_BOUND ? CELLS_MAX : kind == KIND_REQUEUE ? 3 : 2;
     cells_init(&world.cells, count, kind != KIND_BOUND);
     weft__mailbox_open(&world.mailbox, GEN, WEFT__MAILBOX_IDLE);

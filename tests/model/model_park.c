@@ -8,7 +8,9 @@
  *   - something found while counted as a searcher: weft__idle_found, and when that was the last
  *     searcher, claim a sleeper if there is more work;
  *   - something seen after the announcement that was taken back: also claim a sleeper if there is
- *     more (the announcement ended the search, so a producer may have relied on this searcher);
+ *     more (the announcement ended the search, so a producer may have relied on this searcher),
+ *     or, in park-*-first, search again before anything is taken, and take nothing of others' when
+ *     enough search already;
  *   - after every park: take the announcement back; a searcher if somebody else did that.
  *
  * Proved, with the asymmetric barrier and without: in the end no scheduler sleeps while there is
@@ -24,7 +26,7 @@
 enum { SCHEDULERS_MAX = 3, ITEMS_MAX = 3 };
 
 /* Bits of the parameter; above them the number of schedulers and of producers. */
-enum { SYMMETRIC = 1, STUCK = 2, PINNED = 4, LIMIT_TWO = 8, BURST = 16 };
+enum { SYMMETRIC = 1, STUCK = 2, PINNED = 4, LIMIT_TWO = 8, BURST = 16, SEARCH_FIRST = 32 };
 
 static struct world {
     struct weft__idle idle;
@@ -91,6 +93,11 @@ static bool work_seen(uint32_t id) {
     return id == 0 && weft_load32_acquire(&world.pinned) != 0;
 }
 
+static bool pinned_take(uint32_t id) {
+    return id == 0 && weft_load32_acquire(&world.pinned) != 0 &&
+           weft_exchange32_acq_rel(&world.pinned, 0) != 0;
+}
+
 static bool work_take(uint32_t id) {
     for (uint32_t i = 0; i < items_count; i++) {
         uint32_t there = 1;
@@ -99,8 +106,7 @@ static bool work_take(uint32_t id) {
             return true;
         }
     }
-    return id == 0 && weft_load32_acquire(&world.pinned) != 0 &&
-           weft_exchange32_acq_rel(&world.pinned, 0) != 0;
+    return pinned_take(id);
 }
 
 /* More work that somebody else could take? */
@@ -128,6 +134,34 @@ static bool sleep_try(uint32_t id, bool searching, bool *ret_look) {
     world.tokens[id] = 0;
     *ret_look = false;
     return !weft__idle_retract(&world.idle, id);
+}
+
+/* The other way: only searchers take from others, and who saw work after its announcement tries to
+ * be a searcher again before it takes any. */
+static void scheduler_search_first(uint32_t id) {
+    bool searching = false;
+    bool look = false;
+    for (;;) { /* a daemon */
+        if (look && !searching) {
+            weft_pause(); /* others search: there is work, but it is theirs */
+        }
+        if (!searching) {
+            searching = weft__idle_search(&world.idle, searchers_max);
+        }
+        if (pinned_take(id) || (searching && work_take(id))) {
+            if (searching && weft__idle_found(&world.idle) && work_seen(id)) {
+                wake(weft__idle_published(&world.idle));
+            }
+            searching = false;
+            look = false;
+            if ((flags & STUCK) != 0) {
+                world.stuck[id] = true;
+                return;
+            }
+            continue;
+        }
+        searching = sleep_try(id, searching, &look);
+    }
 }
 
 static void scheduler(uint32_t id) {
@@ -167,7 +201,9 @@ static void producer(uint32_t id) {
 }
 
 static void body(uint32_t thread) {
-    if (thread < schedulers) {
+    if (thread < schedulers && (flags & SEARCH_FIRST) != 0) {
+        scheduler_search_first(thread);
+    } else if (thread < schedulers) {
         scheduler(thread);
     } else {
         producer(thread - schedulers);
@@ -213,9 +249,14 @@ static const struct explore_model models[] = {
     MODEL("park-stuck-symmetric", 0, 2, 2, STUCK | SYMMETRIC),
     MODEL("park-stuck-pinned", 0, 2, 2, STUCK | PINNED),
     MODEL("park-stuck-pinned-symmetric", 0, 2, 2, STUCK | PINNED | SYMMETRIC),
+    MODEL("park-stuck-first", 0, 2, 2, STUCK | SEARCH_FIRST),
+    MODEL("park-stuck-first-symmetric", 5, 2, 2, STUCK | SEARCH_FIRST | SYMMETRIC),
+    MODEL("park-stuck-first-pinned", 0, 2, 2, STUCK | SEARCH_FIRST | PINNED),
+    MODEL("park-first", 4, 2, 2, SEARCH_FIRST),
+    MODEL("park-stuck-three-first", 3, 3, 2, STUCK | SEARCH_FIRST | LIMIT_TWO),
     MODEL("park", 4, 2, 2, 0),
-    MODEL("park-symmetric", 4, 2, 2, SYMMETRIC),
-    MODEL("park-limit-two", 4, 2, 2, LIMIT_TWO),
+    MODEL("park-symmetric", 3, 2, 2, SYMMETRIC),
+    MODEL("park-limit-two", 3, 2, 2, LIMIT_TWO),
     MODEL("park-pinned", 4, 2, 2, PINNED),
     MODEL("park-stuck-three", 3, 3, 2, STUCK),
     MODEL("park-stuck-three-pinned", 3, 3, 2, STUCK | PINNED | LIMIT_TWO),

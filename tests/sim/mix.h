@@ -217,6 +217,8 @@ typedef struct mix_report {
 
 /* Runs one seed from creation to destruction. A failed run leaks what could not be stopped. */
 void mix_run(const mix_options *options, mix_report *ret_report);
+/* The scenario of burst.c, with the same report. */
+void burst_run(const mix_options *options, mix_report *ret_report);
 
 /* ---- mix_ledger.c -------------------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Runs the mix over many seeds against the library this program is linked with, each seed once.
+ * Runs the mix and the burst over many seeds against the library this program is linked with, each seed once.
  *   planted find [first [last]]    the library has a planted defect: success when a seed fails
  *   planted clean [first [last]]   it has none: success when no seed fails
  * The seeds run in a child, because a defect may also crash or hang; which seed that was stands in
@@ -21,7 +21,7 @@
 enum {
     SEED_FIRST = 1,
     SEED_LAST = 500,
-    SEED_SECONDS = 60, /* one seed takes milliseconds */
+    SEED_SECONDS = 20, /* one seed takes milliseconds */
 };
 
 struct progress {
@@ -37,6 +37,10 @@ static void seeds_run(struct progress *progress, uint64_t first, uint64_t last) 
         mix_options options = {.seed = seed, .nest_max = 1 + (uint32_t)(seed % 3)};
         mix_run(&options, &progress->report);
         progress->steps += progress->report.steps;
+        if (!progress->report.failed) {
+            burst_run(&options, &progress->report);
+            progress->steps += progress->report.steps;
+        }
     }
 }
 

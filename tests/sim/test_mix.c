@@ -16,6 +16,8 @@ static void seed_run(uint64_t seed) {
     mix_report report;
     mix_run(&options, &report);
     ck_assert_msg(!report.failed, "seed %llu: %s", (unsigned long long)seed, report.text);
+    burst_run(&options, &report);
+    ck_assert_msg(!report.failed, "seed %llu: %s", (unsigned long long)seed, report.text);
 }
 
 START_TEST(test_rules_hold_whatever_the_seed) {
