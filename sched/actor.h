@@ -10,6 +10,7 @@
 #include "core/buf.h"
 #include "sched/calls.h"
 #include "sched/scheduler.h"
+#include <string.h>
 
 /* One timer: 24 bytes, beside 32 of its wheel entry. */
 struct weft__timer {
@@ -79,6 +80,39 @@ struct weft__draft {
 /* A new message [out]: -EMSGSIZE, -ENOMEM. s NULL: through the shared pool, any thread. */
 int weft__msg_make(weft_runtime *runtime, struct weft__scheduler *s,
                    const struct weft__draft *draft, weft_msg **ret_msg);
+/* Copies a small payload without a call for the sizes that are common. */
+WEFT_INLINE void weft__copy_payload(unsigned char *to, const void *from, size_t size) {
+    if (weft_likely(size == 8)) {
+        memcpy(to, from, 8);
+    } else if (size >= 16 && size <= 32) {
+        memcpy(to, from, 16);
+        memcpy(to + size - 16, (const unsigned char *)from + size - 16, 16);
+    } else if (size != 0) {
+        memcpy(to, from, size);
+    }
+}
+
+/* The everyday message: small, copied, from an actor. NULL: take the long way, for whatever
+ * reason. */
+WEFT_INLINE weft_msg *weft__msg_small(struct weft__scheduler *s, const struct weft_ctx *ctx,
+                                      const struct weft__draft *draft) {
+    size_t header = draft->wide ? WEFT__WIDE_BYTES : WEFT__HEADER_BYTES;
+    if (weft_unlikely(draft->size > WEFT__CELL_BYTES - header || draft->data == NULL ||
+                      draft->buf != NULL || s->pool.free_heads[0] == 0)) {
+        return NULL;
+    }
+    weft_msg *msg = weft__pool_alloc(&s->pool, 0);
+    msg->weft__kind = draft->kind;
+    msg->weft__flags = draft->wide ? WEFT__MSG_WIDE : 0;
+    msg->weft__size = (uint32_t)draft->size;
+    msg->weft__tag = draft->tag;
+    msg->weft__from = weft__from(ctx);
+    msg->weft__stamp = 0;
+    weft__copy_payload(draft->wide ? msg->weft__u.weft__r.weft__wide : msg->weft__u.weft__inline,
+                       draft->data, draft->size);
+    return msg;
+}
+
 /* Frees the cell and the payload. s NULL: any thread. */
 void weft__msg_free(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg);
 /* Drops the payload's buffer, if any. */

@@ -60,16 +60,21 @@ int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, si
     if (weft_unlikely(ext == NULL)) {
         return -ENOMEM;
     }
-    int result = weft__calls_reserve(&ext->calls, s->core, s->runtime->config.calls_max);
-    if (weft_unlikely(result != 0)) {
-        return result;
+    int result = 0;
+    if (weft_unlikely(ext->calls.count != 0 || ext->calls.capacity == 0)) {
+        result = weft__calls_reserve(&ext->calls, s->core, s->runtime->config.calls_max);
+        if (result != 0) {
+            return result;
+        }
     }
     struct weft__draft draft = {
         .data = data, .size = size, .tag = tag, .kind = WEFT_MSG_REQUEST, .wide = true};
-    weft_msg *msg;
-    result = weft__msg_make(s->runtime, s, &draft, &msg);
-    if (weft_unlikely(result != 0)) {
-        return result;
+    weft_msg *msg = weft__msg_small(s, ctx, &draft);
+    if (weft_unlikely(msg == NULL)) {
+        result = weft__msg_make(s->runtime, s, &draft, &msg);
+        if (result != 0) {
+            return result;
+        }
     }
     weft__refresh_clock(s);
     uint64_t wait_ns = timeout_ns == 0 ? s->runtime->config.call_timeout_ns : timeout_ns;
@@ -77,7 +82,9 @@ int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, si
     uint64_t reference = weft__calls_add(&ext->calls, token, deadline_ns);
     msg->weft__u.weft__r.weft__ref = reference;
     msg->weft__u.weft__r.weft__value = (int64_t)deadline_ns;
-    result = weft__calls_arm(s, ctx);
+    if (weft_unlikely(ext->call_alarm.entry == 0 || ext->call_alarm_ns > deadline_ns)) {
+        result = weft__calls_arm(s, ctx);
+    }
     if (weft_likely(result == 0)) {
         result = weft__send_request(s, ctx, target, msg);
     } else {

@@ -84,7 +84,7 @@ static void heap_down(struct weft__calls *calls, uint32_t at) {
     heap_set(calls, at, record);
 }
 
-uint64_t weft__calls_add(struct weft__calls *calls, uint64_t token, uint64_t deadline_ns) {
+uint64_t weft__calls_add_any(struct weft__calls *calls, uint64_t token, uint64_t deadline_ns) {
     weft_assert(calls->count < calls->capacity);
     uint32_t index;
     if (calls->free_head != 0) {
@@ -119,7 +119,7 @@ static void remove_call(struct weft__calls *calls, uint32_t index) {
     calls->free_head = index + 1;
 }
 
-bool weft__calls_take(struct weft__calls *calls, uint64_t reference, uint64_t *ret_token) {
+bool weft__calls_take_any(struct weft__calls *calls, uint64_t reference, uint64_t *ret_token) {
     uint32_t index = (uint32_t)reference;
     uint32_t seq = (uint32_t)(reference >> 32);
     if (index >= calls->used || (seq & 1) == 0 || calls->records[index].seq != seq) {

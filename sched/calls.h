@@ -29,10 +29,46 @@ struct weft__calls {
 
 /* Room for one more call. 0, -ENOMEM, WEFT_E_LIMIT above max. */
 int weft__calls_reserve(struct weft__calls *calls, struct weft__core *core, uint32_t max);
-/* After weft__calls_reserve: enters a call, returns its reference. */
-uint64_t weft__calls_add(struct weft__calls *calls, uint64_t token, uint64_t deadline_ns);
+/* The general ways of weft__calls_add and weft__calls_take. */
+uint64_t weft__calls_add_any(struct weft__calls *calls, uint64_t token, uint64_t deadline_ns);
+bool weft__calls_take_any(struct weft__calls *calls, uint64_t reference, uint64_t *ret_token);
+
+/* After weft__calls_reserve: enters a call, returns its reference. Most callers have one call at
+ * a time, and then the heap has one element. */
+WEFT_INLINE uint64_t weft__calls_add(struct weft__calls *calls, uint64_t token,
+                                     uint64_t deadline_ns) {
+    if (weft_unlikely(calls->count != 0 || calls->free_head == 0)) {
+        return weft__calls_add_any(calls, token, deadline_ns);
+    }
+    uint32_t index = calls->free_head - 1;
+    struct weft__call *call = &calls->records[index];
+    calls->free_head = call->next_free;
+    call->token = token;
+    call->deadline_ns = deadline_ns;
+    call->seq++;
+    call->heap_at = 0;
+    calls->heap[0] = index;
+    calls->count = 1;
+    return (uint64_t)call->seq << 32 | index;
+}
+
 /* Removes the call of a reference; false: not pending. */
-bool weft__calls_take(struct weft__calls *calls, uint64_t reference, uint64_t *ret_token);
+WEFT_INLINE bool weft__calls_take(struct weft__calls *calls, uint64_t reference,
+                                  uint64_t *ret_token) {
+    uint32_t index = (uint32_t)reference;
+    if (weft_unlikely(calls->count != 1 || calls->heap[0] != index ||
+                      calls->records[index].seq != reference >> 32)) {
+        return weft__calls_take_any(calls, reference, ret_token);
+    }
+    struct weft__call *call = &calls->records[index];
+    *ret_token = call->token;
+    call->seq++;
+    call->next_free = calls->free_head;
+    calls->free_head = index + 1;
+    calls->count = 0;
+    return true;
+}
+
 /* Removes every call with a token; returns how many. O(pending). */
 uint32_t weft__calls_cancel(struct weft__calls *calls, uint64_t token);
 /* Removes one call that is due; false: none is. */

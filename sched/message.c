@@ -7,15 +7,6 @@
 #include "sched/actor.h"
 #include <string.h>
 
-/* Copies a small payload without a call for the sizes that matter. */
-WEFT_INLINE void copy_payload(unsigned char *to, const void *from, size_t size) {
-    if (weft_likely(size == 8)) {
-        memcpy(to, from, 8);
-    } else if (size != 0) {
-        memcpy(to, from, size);
-    }
-}
-
 static int make_large(weft_runtime *runtime, struct weft__scheduler *s,
                       const struct weft__draft *draft, weft_msg **ret_msg) {
     if (draft->size > runtime->config.message_bytes_max || draft->size > UINT32_MAX) {
@@ -65,7 +56,7 @@ int weft__msg_make(weft_runtime *runtime, struct weft__scheduler *s,
         }
         msg->weft__flags = (uint8_t)(class | (draft->wide ? WEFT__MSG_WIDE : 0));
         if (draft->data != NULL) {
-            copy_payload(weft__msg_payload(msg), draft->data, draft->size);
+            weft__copy_payload(weft__msg_payload(msg), draft->data, draft->size);
         }
     }
     msg->weft__kind = draft->kind;

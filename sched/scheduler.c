@@ -191,6 +191,7 @@ void weft__requeue(struct weft__scheduler *s, struct weft_ctx *slot, uint32_t in
     }
     if (weft_unlikely(s->drawn_to >= 0) && s->runtime->config.steal != WEFT_STEAL_NONE) {
         uint32_t id = (uint32_t)s->drawn_to;
+        s->drawn_away++;
         weft_store32_relaxed(&slot->scheduler, id);
         inbox_push(s->runtime, id, slot);
         ring_doorbell(s, id);
@@ -390,6 +391,8 @@ static bool steal(struct weft__scheduler *s) {
         uint32_t id = start + i < runtime->count ? start + i : start + i - runtime->count;
         if (id != s->id && steal_from(s, runtime->schedulers[id], WEFT__STEAL_MAX)) {
             s->stolen_at_ns = s->now_ns;
+            s->stolen_count = weft__runq_length(&s->ring);
+            s->drawn_away = 0;
             return true;
         }
     }
@@ -417,12 +420,13 @@ static void balance(struct weft__scheduler *s) {
 
 /* Out of work. If the last steal has kept us busy only for a moment, what was stolen has gone back
  * to where it came from (actors that talk to a busy one there do that), and both sides have paid
- * with cache misses: others' queues are left alone for a while, twice as long each time. */
+ * with cache misses: others' queues are left alone for a while, twice as long each time. The same
+ * when most of what was stolen has only fed an overloaded actor elsewhere. */
 static void judge_steal(struct weft__scheduler *s) {
     if (s->stolen_at_ns == 0) {
         return;
     }
-    if (s->now_ns - s->stolen_at_ns >= STEAL_WORTH_NS) {
+    if (s->now_ns - s->stolen_at_ns >= STEAL_WORTH_NS && 2 * s->drawn_away < s->stolen_count) {
         s->nap_ns = 0;
     } else {
         s->nap_ns = weft_min_u64(weft_max_u64(2 * s->nap_ns, NAP_NS_MIN), NAP_NS_MAX);

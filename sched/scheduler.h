@@ -145,6 +145,8 @@ struct weft__scheduler {
     bool searching; /* counted in idle.searching */
     uint64_t search_until_ns;
     uint64_t stolen_at_ns; /* when the last steal was made; 0: its worth was judged */
+    uint32_t stolen_count; /* how many actors that steal brought */
+    uint32_t drawn_away;   /* turns since then that fed an overloaded actor elsewhere */
     uint64_t nap_ns;       /* how long to leave others' queues alone; 0: steals are worth it */
     uint64_t nap_until_ns; /* 0: not now */
     uint64_t run_ns;       /* what one actor's turn takes, about */

@@ -165,6 +165,7 @@ static int refused(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t tar
             *ret_dropped = true;
             return 0;
         }
+        s->drawn_away += weft_load32_relaxed(&slot->scheduler) != s->id ? 1 : 0;
         result = want_ready(s, ctx, target);
     }
     weft_counter_add(&s->counters.messages_rejected, 1);
@@ -236,23 +237,6 @@ int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid
     return dropped ? -EBUSY : result; /* a dropped request would leave its caller waiting */
 }
 
-/* Copies up to 32 bytes without a call. */
-WEFT_INLINE void copy_small(unsigned char *to, const unsigned char *from, size_t size) {
-    if (weft_likely(size == 8)) {
-        memcpy(to, from, 8);
-    } else if (size >= 16) {
-        memcpy(to, from, 16);
-        memcpy(to + size - 16, from + size - 16, 16);
-    } else if (size >= 8) {
-        memcpy(to, from, 8);
-        memcpy(to + size - 8, from + size - 8, 8);
-    } else {
-        for (size_t i = 0; i < size; i++) {
-            to[i] = from[i];
-        }
-    }
-}
-
 static WEFT_NOINLINE int send_other(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data,
                                     size_t size) {
     if (data == NULL && size != 0) {
@@ -265,19 +249,11 @@ static WEFT_NOINLINE int send_other(weft_ctx *ctx, weft_pid target, uint32_t tag
 /* The everyday send, in one piece; what is rare goes through send_other. */
 int weft_send(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size) {
     struct weft__scheduler *s = ctx->runner;
-    uint32_t cell = s->pool.free_heads[0];
-    if (weft_unlikely(target.node != s->node || size > sizeof(((weft_msg *)0)->weft__u) ||
-                      data == NULL || cell == 0)) {
+    struct weft__draft draft = {.data = data, .size = size, .tag = tag, .kind = WEFT_MSG_USER};
+    weft_msg *msg = weft_likely(target.node == s->node) ? weft__msg_small(s, ctx, &draft) : NULL;
+    if (weft_unlikely(msg == NULL)) {
         return send_other(ctx, target, tag, data, size);
     }
-    weft_msg *msg = weft__pool_alloc(&s->pool, 0);
-    msg->weft__kind = WEFT_MSG_USER;
-    msg->weft__flags = 0;
-    msg->weft__size = (uint32_t)size;
-    msg->weft__tag = tag;
-    msg->weft__from = weft__from(ctx);
-    msg->weft__stamp = 0;
-    copy_small(msg->weft__u.weft__inline, data, size);
     stamp(s, msg);
     int result = post(s, weft__target(target), msg, true);
     if (weft_unlikely(result != 0)) {
@@ -347,7 +323,7 @@ int weft_send_msg(weft_ctx *ctx, weft_pid target, weft_msg **msg) {
 /* ---- request and reply --------------------------------------------------------------------- */
 
 /* Pushes a filled REPLY to its caller [take]. */
-static int reply_post(struct weft__scheduler *s, uint64_t target, weft_msg *reply) {
+WEFT_INLINE int reply_post(struct weft__scheduler *s, uint64_t target, weft_msg *reply) {
     weft_counter_add(&s->counters.messages_sent, 1);
     int result = post(s, target, reply, false);
     if (weft_unlikely(result != 0)) {
@@ -380,16 +356,16 @@ void weft__answer(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *req
 }
 
 /* May the request's own cell carry the answer? */
-static bool reusable(const struct weft__scheduler *s, const struct weft_ctx *ctx,
-                     const weft_msg *request, const struct weft__draft *draft) {
+WEFT_INLINE bool reusable(const struct weft__scheduler *s, const struct weft_ctx *ctx,
+                          const weft_msg *request, const struct weft__draft *draft) {
     return draft->buf == NULL && (request->weft__flags & WEFT__MSG_BUF) == 0 &&
            weft__arena_index(s->messages, request) != ctx->anchor &&
            WEFT__WIDE_BYTES + draft->size <=
                weft__class_bytes(request->weft__flags & WEFT__CLASS_MASK);
 }
 
-static int reply_draft(struct weft_ctx *ctx, weft_msg **request_at,
-                       const struct weft__draft *draft) {
+WEFT_INLINE int reply_draft(struct weft_ctx *ctx, weft_msg **request_at,
+                            const struct weft__draft *draft) {
     if (request_at == NULL || *request_at == NULL) {
         return -EINVAL;
     }
@@ -416,8 +392,9 @@ static int reply_draft(struct weft_ctx *ctx, weft_msg **request_at,
         reply->weft__tag = draft->tag;
         reply->weft__kind = WEFT_MSG_REPLY;
     } else {
-        int result = weft__msg_make(s->runtime, s, draft, &reply);
-        if (result != 0) {
+        reply = weft__msg_small(s, ctx, draft);
+        int result = weft_likely(reply != NULL) ? 0 : weft__msg_make(s->runtime, s, draft, &reply);
+        if (weft_unlikely(result != 0)) {
             weft__answer(s, ctx, request, result);
             return result;
         }

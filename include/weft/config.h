@@ -44,7 +44,7 @@ typedef struct weft_config {
     uint64_t spin_ns;   /* scheduler.spin: look for work this long before sleeping; 20us */
     bool spin_none;     /* scheduler.spin = 0: sleep at once */
     uint32_t budget;    /* scheduler.budget: messages per turn of one actor; 256 */
-    uint32_t lifo_max;  /* scheduler.lifo: runs from the LIFO slot in a row; 3 */
+    uint32_t lifo_max;  /* scheduler.lifo: runs from the LIFO slot in a row; 1 */
     bool lifo_none;     /* scheduler.lifo = 0 */
     uint32_t steal;     /* scheduler.steal = half | none */
     uint32_t ring_size; /* scheduler.ring: run-queue entries, power of two; 4096 */

@@ -16,7 +16,9 @@
  * Proved, with the asymmetric barrier and without: in the end no scheduler sleeps while there is
  * work it could take, the count of searchers is 0, and the sleepers' bits are those who sleep. In
  * park-stuck-* a scheduler that takes an item never comes back from it, so every item needs a
- * scheduler of its own (work is not only not lost, it does not wait behind a long turn). One
+ * scheduler of its own (work is not only not lost, it does not wait behind a long turn). In *-nap a
+ * scheduler may nap once, here for ever: it may leave others' work alone, but not let others sleep
+ * who would have been woken without it. One
  * published item costs at most one wake-up; of several, each may also be noticed by a searcher that
  * stops, so two at most.
  */
@@ -26,7 +28,15 @@
 enum { SCHEDULERS_MAX = 3, ITEMS_MAX = 3 };
 
 /* Bits of the parameter; above them the number of schedulers and of producers. */
-enum { SYMMETRIC = 1, STUCK = 2, PINNED = 4, LIMIT_TWO = 8, BURST = 16, SEARCH_FIRST = 32 };
+enum {
+    SYMMETRIC = 1,
+    STUCK = 2,
+    PINNED = 4,
+    LIMIT_TWO = 8,
+    BURST = 16,
+    SEARCH_FIRST = 32,
+    NAP = 64
+};
 
 static struct world {
     struct weft__idle idle;
@@ -34,7 +44,8 @@ static struct world {
     weft_atomic_u32 pinned;           /* scheduler 0's */
     uint32_t tokens[SCHEDULERS_MAX];  /* a driver wake is pending */
     bool parked[SCHEDULERS_MAX];
-    bool stuck[SCHEDULERS_MAX]; /* in a handler, for ever */
+    bool napped[SCHEDULERS_MAX]; /* once in a model's life, and for ever if nobody wakes it */
+    bool stuck[SCHEDULERS_MAX];  /* in a handler, for ever */
     uint32_t wakes;
 } world;
 
@@ -136,6 +147,22 @@ static bool sleep_try(uint32_t id, bool searching, bool *ret_look) {
     return !weft__idle_retract(&world.idle, id);
 }
 
+/* The same for a nap: others' work is looked at only to hand on what the search had covered. */
+static bool nap_try(uint32_t id, bool searching) {
+    world.napped[id] = true;
+    weft__idle_nap(&world.idle, id, searching);
+    if (searching && work_seen(schedulers)) {
+        wake(weft__idle_claim(&world.idle));
+    }
+    if (id != 0 || weft_load32_acquire(&world.pinned) == 0) {
+        world.parked[id] = true;
+        explore_wait(park_ready, "for a driver wake in a nap");
+        world.parked[id] = false;
+        world.tokens[id] = 0;
+    }
+    return !weft__idle_retract(&world.idle, id);
+}
+
 /* The other way: only searchers take from others, and who saw work after its announcement tries to
  * be a searcher again before it takes any. */
 static void scheduler_search_first(uint32_t id) {
@@ -160,7 +187,11 @@ static void scheduler_search_first(uint32_t id) {
             }
             continue;
         }
-        searching = sleep_try(id, searching, &look);
+        if ((flags & NAP) != 0 && !world.napped[id] && explore_choose(2) == 1) {
+            searching = nap_try(id, searching);
+        } else {
+            searching = sleep_try(id, searching, &look);
+        }
     }
 }
 
@@ -220,14 +251,18 @@ static void final(void) {
         if (world.stuck[id]) {
             continue;
         }
-        bits |= (uint64_t)1 << id;
+        uint64_t bit = (uint64_t)1 << id;
+        bits |= bit;
         EXPLORE_CHECK(world.parked[id], "neither parked nor in a handler");
-        EXPLORE_CHECK(items == 0, "lost wake: a scheduler sleeps while there is work");
+        EXPLORE_CHECK(items == 0 || (world.idle.nappers[0].raw & bit) != 0,
+                      "lost wake: a scheduler sleeps while there is work");
         EXPLORE_CHECK(id != 0 || world.pinned.raw == 0, "lost wake: pinned work is not taken");
     }
     EXPLORE_CHECK(world.idle.searching.raw == 0, "the count of searchers is wrong");
-    EXPLORE_CHECK(world.idle.sleepers[0].raw == bits, "a sleeper's bit is wrong");
-    EXPLORE_CHECK(world.wakes <= 2 * items_count - 1, "too many wake-ups");
+    uint64_t both = world.idle.sleepers[0].raw & world.idle.nappers[0].raw;
+    EXPLORE_CHECK((world.idle.sleepers[0].raw | world.idle.nappers[0].raw) == bits && both == 0,
+                  "a sleeper's bit is wrong");
+    EXPLORE_CHECK((flags & NAP) != 0 || world.wakes <= 2 * items_count - 1, "too many wake-ups");
 }
 
 #define MODEL(NAME, PREEMPTIONS, SCHEDULERS, PRODUCERS, FLAGS)                                     \
@@ -252,6 +287,8 @@ static const struct explore_model models[] = {
     MODEL("park-stuck-first", 0, 2, 2, STUCK | SEARCH_FIRST),
     MODEL("park-stuck-first-symmetric", 5, 2, 2, STUCK | SEARCH_FIRST | SYMMETRIC),
     MODEL("park-stuck-first-pinned", 0, 2, 2, STUCK | SEARCH_FIRST | PINNED),
+    MODEL("park-stuck-nap", 4, 2, 2, STUCK | SEARCH_FIRST | NAP),
+    MODEL("park-stuck-nap-pinned", 4, 2, 2, STUCK | SEARCH_FIRST | NAP | PINNED),
     MODEL("park-first", 4, 2, 2, SEARCH_FIRST),
     MODEL("park-stuck-three-first", 3, 3, 2, STUCK | SEARCH_FIRST | LIMIT_TWO),
     MODEL("park", 4, 2, 2, 0),

@@ -141,21 +141,31 @@ weft__mailbox_word(gen, WEFT__MAILBOX_IDLE));""",
     # ---- park and wake
     "park_light_removed": [LIGHT_REMOVED],
     "park_heavy_removed": [HEAVY_REMOVED],
-    "announce_no_barrier": [(IDLE, """        (void)weft_add32_acq_rel(&idle->searching, UINT32_MAX); /* P1 */
+    "announce_no_barrier": [(IDLE, """    (void)weft_or64_acq_rel(&idle->sleepers[id / 64], (uint64_t)1 << (id % 64)); /* P2 */
+    if (searching) {
+        (void)weft_add32_acq_rel(&idle->searching, UINT32_MAX); /* P1 */
     }
     weft__barrier_heavy(&idle->barrier);
-""", """        (void)weft_add32_acq_rel(&idle->searching, UINT32_MAX); /* P1 */
+""", """    (void)weft_or64_acq_rel(&idle->sleepers[id / 64], (uint64_t)1 << (id % 64)); /* P2 */
+    if (searching) {
+        (void)weft_add32_acq_rel(&idle->searching, UINT32_MAX); /* P1 */
     }
 """)],
-    "found_no_barrier": [(IDLE, """    weft__barrier_heavy(&idle->barrier);
-    return true;
-""", "    return true;\n")],
-    "found_never_last": [(IDLE, """    weft__barrier_heavy(&idle->barrier);
+    "found_never_last": [(IDLE, """    weft_fence_full(); /* pairs with the one in weft__idle_published */
     return true;
 """, "    return false;\n")],
-    "retract_unchecked": [(IDLE, "    return (weft_and64_acq_rel(&idle->sleepers[id / 64], ~bit) & "
-                           "bit) != 0;", """    (void)weft_and64_acq_rel(&idle->sleepers[id / 64], ~bit);
+    "published_no_fence": [(IDLE, "        weft_fence_full(); /* pairs with the one in "
+                            "weft__idle_found */\n", "")],
+    "published_looks_once": [(IDLE, """        if (weft_load32_acquire(&idle->searching) != 0) {
+            return -1;
+        }
+""", "        return -1;\n")],
+    "retract_unchecked": [(IDLE, "    return weft__idle_clear(idle->sleepers, id) || "
+                           "weft__idle_clear(idle->nappers, id);",
+                           """    (void)(weft__idle_clear(idle->sleepers, id) || weft__idle_clear(idle->nappers, id));
     return true;""")],
+    "clear_unchecked": [(IDLE, "           (weft_and64_acq_rel(&set[id / 64], ~bit) & bit) != 0;",
+                         "           (weft_and64_acq_rel(&set[id / 64], ~bit) | bit) != 0;")],
     "try_never_again": [(IDLE, "        *ret_again = true;\n", "        (void)ret_again;\n")],
     "try_counts_late": [(IDLE, """    (void)weft_add32_acq_rel(&idle->searching, 1);
     if (weft__idle_retract(idle, id)) {
@@ -181,6 +191,11 @@ weft__mailbox_word(gen, WEFT__MAILBOX_IDLE));""",
     if (seen) {""")],
     "look_forgotten": [(MODEL_PARK, "weft__idle_found(&world.idle) : look)",
                         "weft__idle_found(&world.idle) : false)")],
+    "look_nap_forgotten": [(MODEL_PARK, "        if (searching && work_seen(schedulers)) {",
+                            "        if (false) {")],
+    "found_nap_forgotten": [(MODEL_PARK, "weft__idle_found(&world.idle) && work_seen(id)",
+                             "weft__idle_found(&world.idle) && !world.napped[id] && "
+                             "work_seen(id)")],
     "wake_not_sticky": [(MODEL_PARK, "    world.parked[id] = true;",
                          "    world.parked[id] = true;\n    world.tokens[id] = 0;")],
 }

@@ -92,7 +92,7 @@ START_TEST(resolve_fills_in_the_documented_defaults) {
     ck_assert_uint_eq(config.pinning, WEFT_PIN_NONE);
     ck_assert_uint_eq(config.spin_ns, 20000);
     ck_assert_uint_eq(config.budget, 256);
-    ck_assert_uint_eq(config.lifo_max, 3);
+    ck_assert_uint_eq(config.lifo_max, 1);
     ck_assert_uint_eq(config.steal, WEFT_STEAL_HALF);
     ck_assert_uint_eq(config.ring_size, 4096);
     ck_assert(!config.driven);
