@@ -22,7 +22,15 @@
 #define WEFT_COLD                    __attribute__((cold, noinline))
 #define WEFT_PRINTF(format, first)   __attribute__((format(printf, format, first)))
 #define weft_prefetch(address)       __builtin_prefetch((address), 0, 3)
+/* The line for writing: without it a load followed by a compare-and-swap fetches the line twice
+ * from another core, first shared, then exclusive. The builtin gives a plain prefetch unless the
+ * compiler is told of the instruction; processors without it treat it as a no-op. */
+#if defined(__x86_64__)
+#define weft_prefetch_write(address)                                                               \
+    __asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)(const void *)(address)))
+#else
 #define weft_prefetch_write(address) __builtin_prefetch((address), 1, 3)
+#endif
 
 /* Programmer errors: on in release builds, so only cheap conditions. Reports through a fixed
  * message and traps; there is nothing sensible to continue with. */

@@ -206,6 +206,16 @@ void weft__blocking_wake_all(weft_runtime *runtime) {
     }
 }
 
+void weft__blocking_step(weft_runtime *runtime) {
+    struct weft__blocking *pool = runtime->blocking;
+    for (uint32_t i = 0; i < pool->helper_count; i++) {
+        if (pool->helpers[i].thread == NULL) {
+            uint64_t deadline_ns;
+            (void)helper_step(&pool->helpers[i], &deadline_ns);
+        }
+    }
+}
+
 void weft__blocking_join(weft_runtime *runtime) {
     struct weft__blocking *pool = runtime->blocking;
     weft__blocking_wake_all(runtime);

@@ -15,6 +15,8 @@ int weft__blocking_start(weft_runtime *runtime);
 bool weft__blocking_done(weft_runtime *runtime);
 /* Tells helpers to look at the runtime's phase. */
 void weft__blocking_wake_all(weft_runtime *runtime);
+/* Does what helpers that never got a thread would do while the runtime stops: answers jobs. */
+void weft__blocking_step(weft_runtime *runtime);
 void weft__blocking_join(weft_runtime *runtime);
 void weft__blocking_destroy(weft_runtime *runtime);
 uint64_t weft__blocking_queued(weft_runtime *runtime);

@@ -4,6 +4,7 @@
  * free list, first in first out, then from fresh memory; a surplus is shared through the runtime,
  * so that a scheduler that only spawns and one that only buries do not grow the arena for ever.
  */
+#include "core/probe.h"
 #include "sched/actor.h"
 #include <string.h>
 
@@ -228,6 +229,7 @@ int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct w
     fill_slot(slot, birth, scheduler);
     *ret_pid = (weft_pid){.node = runtime->node, .slot = slot->index, .gen = slot->gen};
     WEFT__COUNT(runtime, s, spawns, 1);
+    WEFT_PROBE3(actor_spawn, slot->index, slot->gen, birth->type->name);
     if (low != WEFT__MAILBOX_IDLE) {
         weft_store32_relaxed(weft__msg_seq(weft__arena_msg(&runtime->core.messages, low)),
                              weft_load32_relaxed(&slot->mailbox.consumed) + 1);
@@ -488,5 +490,6 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
         log_crash(s, ctx);
     }
     weft__trace(s, WEFT__TRACE_EXIT, ctx->index, ctx->gen);
+    WEFT_PROBE3(actor_exit, ctx->index, ctx->gen, reason);
     slot_free(s, ctx);
 }

@@ -102,6 +102,18 @@ void weft__port_drain(weft_runtime *runtime, struct weft__port *port) {
     }
 }
 
+void weft__ports_drain(weft_runtime *runtime) {
+    weft__lock_enter(&runtime->ports_lock, runtime->core.env);
+    struct weft__port *port = runtime->free_ports;
+    runtime->free_ports = NULL;
+    weft__lock_leave(&runtime->ports_lock);
+    while (port != NULL) { /* bounded by ports ever in use; all of them ours meanwhile */
+        struct weft__port *next = port->next_free;
+        weft__port_release(runtime, port);
+        port = next;
+    }
+}
+
 void weft__ports_fini(weft_runtime *runtime) {
     while (runtime->all_ports != NULL) {
         struct weft__port *port = runtime->all_ports;

@@ -24,6 +24,8 @@ int weft__port_acquire(weft_runtime *runtime, bool want_fd, struct weft__port **
 void weft__port_release(weft_runtime *runtime, struct weft__port *port);
 /* Takes the next message, oldest first, or NULL. Its user only. */
 weft_msg *weft__port_take(weft_runtime *runtime, struct weft__port *port);
+/* Drops what came too late for ports that nobody uses just now. Any thread. */
+void weft__ports_drain(weft_runtime *runtime);
 /* Frees all ports; nobody uses one. */
 void weft__ports_fini(weft_runtime *runtime);
 /* Drops what came too late. */

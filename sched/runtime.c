@@ -254,6 +254,9 @@ static int start_threads(weft_runtime *runtime) {
         struct weft__scheduler *s = runtime->schedulers[id];
         (void)weft_add32_acq_rel(&runtime->alive_threads, 1);
         if (s->driven) {
+            /* It has not announced that it sleeps, so nobody would wake it: the descriptor is
+             * readable until the program drives it for the first time. */
+            weft__wake(runtime, (int)id);
             continue;
         }
         char name[16];
@@ -377,8 +380,9 @@ void weft__thread_left(weft_runtime *runtime) {
 }
 
 /* A runtime without threads (never started, or starting failed half-way): this thread steps the
- * schedulers that have none. */
+ * schedulers that have none, and answers jobs that no helper came for. */
 static void step_inline(weft_runtime *runtime) {
+    weft__blocking_step(runtime);
     for (uint32_t id = 0; id < runtime->count; id++) {
         struct weft__scheduler *s = runtime->schedulers[id];
         if (s->thread == NULL && s->phase != WEFT__PHASE_EXITED) {
@@ -453,6 +457,7 @@ int weft_runtime_stop(weft_runtime *runtime, uint64_t timeout_ns) {
         result = wait_left(runtime, deadline_ns);
         if (result == 0) {
             join_threads(runtime);
+            weft__ports_drain(runtime);
             weft_store32_release(&runtime->phase, WEFT__RUNTIME_STOPPED);
         }
     }

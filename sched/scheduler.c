@@ -8,6 +8,7 @@
  *
  * The biased lock is held throughout a step except inside weft__run.
  */
+#include "core/probe.h"
 #include "sched/actor.h"
 #include "sched/port.h"
 #include "sched/watchdog.h"
@@ -15,8 +16,9 @@
 enum {
     STEP_NS_MAX = 200000, /* a step that took longer runs fewer actors the next time */
     STEP_NS_LOW = 50000,
-    SPIN_LOOKS = 4, /* looks into the inbox between two rounds of a search */
-    SPIN_PAUSES = 2,
+    SPIN_LOOKS = 8,         /* looks into the inbox between two rounds of a search */
+    OWN_NS = 2000,          /* a search begins with looking only for work of one's own */
+    FLUSH_STEPS = 16,       /* steps after which collected cells go home, however few */
     STEAL_WORTH_NS = 40000, /* a steal that keeps a scheduler busy for less was not worth it */
     NAP_NS_MIN = 25000,
     NAP_NS_MAX = 400000,
@@ -91,6 +93,7 @@ static void ring_push(struct weft__scheduler *s, uint32_t index) {
 }
 
 static void inbox_push(weft_runtime *runtime, uint32_t id, struct weft_ctx *slot) {
+    weft_prefetch_write(&runtime->schedulers[id]->inbox);
     weft__inbox_push(&runtime->schedulers[id]->inbox, slot->index, &slot->link);
 }
 
@@ -209,8 +212,11 @@ static bool take_inbox(struct weft__scheduler *s) {
     uint32_t oldest = 0;
     while (index != 0) { /* bounded by what others pushed: each actor at most once */
         struct weft_ctx *slot = weft__slot_at(s->slots, index);
+        weft_prefetch_write(&slot->mailbox);
         uint32_t next = weft_load32_relaxed(&slot->link);
         weft_store32_relaxed(&slot->link, oldest);
+        uint32_t head = (uint32_t)weft_load64_relaxed(&slot->mailbox.word); /* a hint */
+        weft_prefetch(weft__arena_msg(s->messages, head));
         oldest = index;
         index = next;
     }
@@ -374,6 +380,7 @@ static bool steal_from(struct weft__scheduler *s, struct weft__scheduler *victim
     weft_counter_add(&s->counters.steals, 1);
     weft_counter_add(&s->counters.stolen, count);
     weft__trace(s, WEFT__TRACE_STEAL, victim->id, count);
+    WEFT_PROBE3(steal, s->id, victim->id, count);
     for (uint32_t i = 0; i < count; i++) {
         ring_push(s, entries[i]);
     }
@@ -478,7 +485,8 @@ static enum weft_step step_run(struct weft__scheduler *s) {
     uint32_t ran = run_some(s);
     s->ran_last = ran;
     s->trim_at_ns = 0;
-    if (s->pool.outgoing_cells != 0) {
+    if (s->pool.outgoing_cells != 0 && ++s->flush_steps >= FLUSH_STEPS) {
+        s->flush_steps = 0;
         weft__pool_flush(&s->pool);
     }
     if (weft_unlikely(weft__phase(s->runtime) >= WEFT__RUNTIME_STOPPING)) {
@@ -535,7 +543,14 @@ static enum weft_step step_search(struct weft__scheduler *s) {
     weft_runtime *runtime = s->runtime;
     bool found = look_around(s) || own_work(s);
     bool nap = s->now_ns < s->nap_until_ns;
-    if (!s->searching && !nap) {
+    if (s->search_until_ns == 0) {
+        s->search_until_ns = weft_add_saturated(s->now_ns, runtime->config.spin_ns);
+        s->steal_after_ns =
+            s->traced ? 0 : s->now_ns + weft_min_u64(runtime->config.spin_ns, OWN_NS);
+    }
+    /* At first only the inbox: an answer from another core is often under way, and who finds one
+     * has not touched the searchers' count, a line that everybody writes. */
+    if (!s->searching && !nap && s->now_ns >= s->steal_after_ns) {
         s->searching = weft__idle_search(&runtime->idle, (runtime->count + 1) / 2);
     }
     if (!found && s->searching && (!nap || s->called)) {
@@ -549,19 +564,17 @@ static enum weft_step step_search(struct weft__scheduler *s) {
             weft__stop_sweep(s);
             s->phase = weft__stop_done(s) ? WEFT__PHASE_RUN : WEFT__PHASE_ANNOUNCE;
         }
+        if (found && !s->traced) {
+            s->ran_last = run_some(s); /* at once: whoever woke us waits for it */
+        }
         return found ? WEFT_STEP_RAN : WEFT_STEP_IDLE;
-    }
-    if (s->search_until_ns == 0) {
-        s->search_until_ns = weft_add_saturated(s->now_ns, runtime->config.spin_ns);
     }
     if (s->now_ns >= s->search_until_ns || s->driven || nap) {
         s->phase = WEFT__PHASE_ANNOUNCE;
         return WEFT_STEP_IDLE;
     }
     for (int look = 0; look < SPIN_LOOKS && weft__inbox_empty(&s->inbox); look++) {
-        for (int pause = 0; pause < SPIN_PAUSES; pause++) {
-            weft_pause();
-        }
+        weft_pause();
     }
     return WEFT_STEP_IDLE;
 }
@@ -623,6 +636,7 @@ static enum weft_step step_recheck(struct weft__scheduler *s, uint64_t *deadline
     }
     weft_counter_add(&s->counters.parks, 1);
     weft__trace(s, WEFT__TRACE_PARK, s->id, 0);
+    WEFT_PROBE2(park, s->id, *deadline_ns);
     s->phase = WEFT__PHASE_PARKED;
     return WEFT_STEP_PARK;
 }
@@ -652,6 +666,7 @@ static enum weft_step step_phase(struct weft__scheduler *s, uint64_t *deadline_n
         return step_recheck(s, deadline_ns);
     case WEFT__PHASE_PARKED:
         wake_up(s);
+        WEFT_PROBE2(unpark, s->id, s->searching);
         /* Shown before the poke looks whether the watchdog sleeps: else it could see us parked
          * after we saw it awake, and sleep through everything we do from here on. */
         weft_store32_relaxed(&s->phase_shown, (uint32_t)s->phase);

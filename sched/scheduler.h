@@ -143,7 +143,8 @@ struct weft__scheduler {
     uint32_t lifo_runs; /* in a row */
     enum weft__phase phase;
     bool searching; /* counted in idle.searching */
-    uint64_t search_until_ns;
+    uint64_t search_until_ns; /* 0: the search has just begun */
+    uint64_t steal_after_ns;
     uint64_t stolen_at_ns; /* when the last steal was made; 0: its worth was judged */
     uint32_t stolen_count; /* how many actors that steal brought */
     uint32_t drawn_away;   /* turns since then that fed an overloaded actor elsewhere */
@@ -152,6 +153,7 @@ struct weft__scheduler {
     uint64_t run_ns;       /* what one actor's turn takes, about */
     uint64_t trim_at_ns;   /* when to give memory back if still idle; 0: nothing to give */
     uint32_t balance_steps;
+    uint32_t flush_steps;
     uint32_t ran_last; /* actors in the last step */
     bool called;       /* woken by somebody: may steal in spite of a nap */
     int drawn_to;      /* scheduler of an overloaded actor the current one feeds, or -1 */

@@ -249,6 +249,9 @@ static WEFT_NOINLINE int send_other(weft_ctx *ctx, weft_pid target, uint32_t tag
 /* The everyday send, in one piece; what is rare goes through send_other. */
 int weft_send(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size) {
     struct weft__scheduler *s = ctx->runner;
+    if (weft_likely(target.slot < s->slot_count)) {
+        weft_prefetch_write(&weft__slot_at(s->slots, target.slot)->mailbox);
+    }
     struct weft__draft draft = {.data = data, .size = size, .tag = tag, .kind = WEFT_MSG_USER};
     weft_msg *msg = weft_likely(target.node == s->node) ? weft__msg_small(s, ctx, &draft) : NULL;
     if (weft_unlikely(msg == NULL)) {

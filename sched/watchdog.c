@@ -4,6 +4,7 @@
  * destroy, start, join and poke.
  */
 #include "sched/watchdog.h"
+#include "core/probe.h"
 #include "sched/actor.h"
 
 enum { IDLE_SAMPLES = 20 /* samples without any activity before it sleeps for good */ };
@@ -79,6 +80,7 @@ static void report(weft_runtime *runtime, struct weft__scheduler *s, uint64_t st
     uint32_t index = weft_load32_relaxed(&s->running);
     uint32_t type =
         index == 0 ? 0 : weft_load32_relaxed(&weft__slot_at(&runtime->slots, index)->type_id);
+    WEFT_PROBE3(stuck, s->id, index, stuck_ns);
     weft_log_field fields[] = {
         {.key = "scheduler", .kind = WEFT_LOG_U64, .u64 = s->id + 1},
         {.key = "slot", .kind = WEFT_LOG_U64, .u64 = index},

@@ -191,13 +191,14 @@ weft__mailbox_word(gen, WEFT__MAILBOX_IDLE));""",
     if (seen) {""")],
     "look_forgotten": [(MODEL_PARK, "weft__idle_found(&world.idle) : look)",
                         "weft__idle_found(&world.idle) : false)")],
-    "look_nap_forgotten": [(MODEL_PARK, "        if (searching && work_seen(schedulers)) {",
-                            "        if (false) {")],
+    "look_nap_forgotten": [(MODEL_PARK, "    if (searching && work_seen(schedulers)) {",
+                            "    if (false) {")],
     "found_nap_forgotten": [(MODEL_PARK, "weft__idle_found(&world.idle) && work_seen(id)",
                              "weft__idle_found(&world.idle) && !world.napped[id] && "
                              "work_seen(id)")],
-    "wake_not_sticky": [(MODEL_PARK, "    world.parked[id] = true;",
-                         "    world.parked[id] = true;\n    world.tokens[id] = 0;")],
+    "wake_not_sticky": [(MODEL_PARK, """    explore_wait(park_ready, "for a driver wake");""",
+                         """    world.tokens[id] = 0;
+    explore_wait(park_ready, "for a driver wake");""")],
 }
 
 

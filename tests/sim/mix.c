@@ -21,10 +21,10 @@ enum {
 enum mix_focus { MIX_FOCUS_ALL, MIX_FOCUS_CHURN, MIX_FOCUS_TIMERS, MIX_FOCUS_PILE, MIX_FOCI };
 
 static const uint32_t profile_weights[MIX_FOCI][MIX_ACTS] = {
-    [MIX_FOCUS_ALL] = {40, 20, 3, 8, 3, 6, 8, 6, 2, 1, 1, 1, 3},
-    [MIX_FOCUS_CHURN] = {40, 10, 1, 2, 1, 2, 1, 20, 10, 4, 3, 3, 1},
-    [MIX_FOCUS_TIMERS] = {15, 10, 4, 25, 8, 10, 30, 2, 1, 0, 1, 0, 0},
-    [MIX_FOCUS_PILE] = {60, 20, 1, 2, 0, 2, 1, 1, 1, 0, 0, 0, 2},
+    [MIX_FOCUS_ALL] = {40, 20, 3, 8, 3, 6, 8, 6, 2, 1, 1, 1, 3, 1},
+    [MIX_FOCUS_CHURN] = {40, 10, 1, 2, 1, 2, 1, 20, 10, 4, 3, 3, 1, 0},
+    [MIX_FOCUS_TIMERS] = {15, 10, 4, 25, 8, 10, 30, 2, 1, 0, 1, 0, 0, 0},
+    [MIX_FOCUS_PILE] = {60, 20, 1, 2, 0, 2, 1, 1, 1, 0, 0, 0, 2, 4},
 };
 
 static void profile_draw(struct mix *mix) {
@@ -53,6 +53,7 @@ static void profile_draw(struct mix *mix) {
     profile->acts_per_turn = 2 + (uint32_t)mix_below(mix, 8);
     profile->stale_percent = churn ? 30 : (uint32_t)mix_below(mix, 8);
     profile->focus = focus == MIX_FOCUS_PILE || churn ? 1 + (uint32_t)mix_below(mix, 4) : 0;
+    profile->fail_permille = mix_percent(mix, 20) ? (uint32_t)mix_magnitude(mix, 6) : 0;
     profile->abrupt = mix_percent(mix, 20);
 }
 
@@ -60,6 +61,9 @@ static void profile_draw(struct mix *mix) {
 static void *heap_alloc(void *cookie, size_t size, const char *tag) {
     struct mix *mix = cookie;
     (void)tag;
+    if (mix->memory_fails && mix_below(mix, 1000) < mix->profile.fail_permille) {
+        return NULL;
+    }
     void *memory = malloc(size);
     if (memory != NULL) {
         mix->heap_bytes += size;
@@ -80,6 +84,7 @@ static void heap_free(void *cookie, void *memory, size_t size, const char *tag) 
 
 static weft_config config_draw(struct mix *mix, uint32_t schedulers) {
     static const uint32_t budgets[4] = {1, 2, 8, 256};
+    static const uint32_t rings[4] = {4, 8, 64, 0};
     uint64_t drawn = 1 + mix_below(mix, 5);
     weft_config config = {
         .struct_size = WEFT_CONFIG_INIT,
@@ -90,10 +95,11 @@ static weft_config config_draw(struct mix *mix, uint32_t schedulers) {
         .budget = budgets[mix_below(mix, 4)],
         .lifo_none = mix_percent(mix, 25),
         .steal = mix_percent(mix, 15) ? WEFT_STEAL_NONE : WEFT_STEAL_HALF,
-        .ring_size = mix_percent(mix, 50) ? 64 : 0,
+        .ring_size = rings[mix_below(mix, 4)],
         .arena_bytes = 64 << 20,
         .huge_pages_none = true,
         .blocking_threads = 1 + (uint32_t)mix_below(mix, 3),
+        .blocking_queue = 1 + (uint32_t)mix_below(mix, 8),
         .watchdog_none = true,
         .allocator = {.cookie = mix, .alloc = heap_alloc, .free = heap_free},
     };
@@ -243,6 +249,7 @@ static int run_start(struct mix *mix, uint32_t schedulers, weft_cq **ret_queue) 
     if (status < 0) {
         mix_fail(mix, "weft_dead_letters answered %d", status);
     }
+    mix->memory_fails = mix_may_fail(mix);
     for (uint32_t i = 0; i < mix->profile.actors_start; i++) {
         outside_spawn(mix, mix_kind_draw(mix));
     }
@@ -258,6 +265,7 @@ static void run_rounds(struct mix *mix, weft_cq *queue) {
     if (mix->profile.abrupt || mix->failed) {
         return;
     }
+    mix->memory_fails = false;
     enum weft_sim_result result = weft_sim_run(mix->sim, MIX_REST_STEPS, UINT64_MAX, NULL, NULL);
     outside_completions(mix, queue);
     if (result != WEFT_SIM_QUIET) {
@@ -273,6 +281,7 @@ static void run_end(struct mix *mix, weft_cq **queue) {
         return;
     }
     mix->stopping = true;
+    mix->memory_fails = false;
     int status = weft_sim_stop(mix->sim, mix->runtime, MIX_REST_STEPS);
     if (status != 0) {
         mix_fail(mix, "stop answered %d (%s)", status, weft_strerror(status));

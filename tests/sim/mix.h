@@ -21,7 +21,7 @@
 
 enum {
     MIX_ACTORS = 448, /* ever spawned; number 0 is the outside, number 1 takes dead letters */
-    MIX_MESSAGES = 8192,
+    MIX_MESSAGES = 32768,
     MIX_CALLS = 4096,
     MIX_TIMERS = 4096,
     MIX_JOBS = 128,
@@ -57,6 +57,7 @@ enum mix_act {
     MIX_ACT_EXIT,
     MIX_ACT_CRASH,
     MIX_ACT_BLOCKING,
+    MIX_ACT_FLOOD,
     MIX_ACTS,
 };
 
@@ -81,7 +82,8 @@ struct mix_actor {
     bool ready;   /* init answered 0 */
     bool init_failed;
     bool terminated;
-    bool gone; /* its cleanup ran */
+    bool gone;       /* its cleanup ran */
+    bool no_cleanup; /* there was no memory for one */
     bool kill_asked;
     uint32_t ends_asked; /* how often anything was done that ends it */
     bool exiting;        /* it said itself how it ends: exit_reason */
@@ -153,6 +155,7 @@ struct mix_profile {
     uint32_t acts_per_turn; /* 0..acts in every turn */
     uint32_t stale_percent; /* sends that go to actors known to be gone */
     uint32_t focus;         /* this many actors get most of the messages; 0: all alike */
+    uint32_t fail_permille; /* allocations that fail; 0: none */
     bool abrupt;            /* stops in the middle */
 };
 
@@ -165,6 +168,7 @@ struct mix {
     bool stopping;
     bool failed;
     char text[256];
+    bool memory_fails; /* just now */
     uint64_t heap_bytes;
     uint64_t heap_blocks;
 
@@ -195,6 +199,11 @@ struct mix_payload {
     uint32_t sequence; /* 0: not part of a sequence */
     uint32_t call;
 };
+
+/* Whether an operation may answer -ENOMEM in this run. */
+static inline bool mix_may_fail(const struct mix *mix) {
+    return mix->profile.fail_permille > 0;
+}
 
 enum { MIX_PAYLOAD_MAGIC = 0x6d697831, MIX_TAG = 7, MIX_TAG_REPLY = 8, MIX_TAG_TIMER = 9 };
 

@@ -79,7 +79,7 @@ static void send_in_place(struct mix_actor *self, weft_ctx *ctx, weft_pid pid,
     weft_msg *msg = NULL;
     int status = weft_msg_create(ctx, MIX_TAG, size, &msg);
     if (status < 0) {
-        mix_fail(self->mix, "weft_msg_create answered %d", status);
+        mix_message_sent(self->mix, payload->number, status, false);
         return;
     }
     memcpy(weft_msg_body(msg), bytes, size);
@@ -99,7 +99,7 @@ static void send_shared(struct mix_actor *self, weft_ctx *ctx, weft_pid pid,
     weft_buf *buf = NULL;
     int status = weft_buf_create(self->mix->runtime, size + OFFSET, &buf);
     if (status < 0) {
-        mix_fail(self->mix, "weft_buf_create answered %d", status);
+        mix_message_sent(self->mix, payload->number, status, false);
         return;
     }
     memcpy((unsigned char *)weft_buf_data(buf) + OFFSET, bytes, size);
@@ -128,6 +128,21 @@ static void act_send(struct mix_actor *self, weft_ctx *ctx) {
     size_t size = mix_payload_fill(mix, &payload, bytes);
     int status = weft_send(ctx, target->pid, MIX_TAG, bytes, size);
     mix_message_sent(mix, payload.number, status, false);
+}
+
+/* Many small messages to one actor in a row. */
+static void act_flood(struct mix_actor *self, weft_ctx *ctx) {
+    struct mix *mix = self->mix;
+    struct mix_actor *target = mix_target_draw(mix);
+    struct mix_payload payload;
+    uint64_t count = mix_magnitude(mix, 12);
+    for (uint64_t i = 0; target != NULL && i < count; i++) {
+        if (mix_message_new(mix, self->number, target->number, &payload) == 0) {
+            return;
+        }
+        int status = weft_send(ctx, target->pid, MIX_TAG, &payload, sizeof(payload));
+        mix_message_sent(mix, payload.number, status, false);
+    }
 }
 
 static uint64_t draw_timeout_ns(struct mix_actor *self) {
@@ -209,6 +224,9 @@ static struct mix_timer *timer_new(struct mix_actor *self, weft_ctx *ctx, enum m
 static void timer_check(struct mix *mix, struct mix_timer *timer, int status) {
     if (status != 0) {
         timer->stage = MIX_REFUSED;
+        if (status == -ENOMEM && mix_may_fail(mix)) {
+            return;
+        }
         mix_fail(mix, "starting a timer answered %d (%s)", status, weft_strerror(status));
     } else if (timer->handle == 0) {
         mix_fail(mix, "a timer has the name 0");
@@ -292,6 +310,19 @@ static void act_timer_cancel(struct mix_actor *self, weft_ctx *ctx) {
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
+static int reply_shared(struct mix *mix, weft_ctx *ctx, weft_msg **request, const void *bytes,
+                        size_t size) {
+    weft_buf *buf = NULL;
+    int status = weft_buf_create(mix->runtime, size, &buf);
+    if (status < 0) {
+        return weft_reply(ctx, request, MIX_TAG_REPLY, bytes, size);
+    }
+    memcpy(weft_buf_data(buf), bytes, size);
+    status = weft_reply_buf(ctx, request, MIX_TAG_REPLY, buf, 0, size);
+    weft_buf_unref(buf);
+    return status;
+}
+
 static void request_answer(struct mix_actor *self, weft_ctx *ctx, weft_msg **request) {
     struct mix *mix = self->mix;
     struct mix_payload asked;
@@ -317,9 +348,11 @@ static void request_answer(struct mix_actor *self, weft_ctx *ctx, weft_msg **req
                                       .call = asked.call};
         unsigned char bytes[MIX_BYTES_MAX];
         size_t size = mix_payload_fill(mix, &payload, bytes);
-        status = weft_reply(ctx, request, MIX_TAG_REPLY, bytes, size);
+        status = way == 3 ? reply_shared(mix, ctx, request, bytes, size)
+                          : weft_reply(ctx, request, MIX_TAG_REPLY, bytes, size);
     }
-    if (status != 0 && status != WEFT_E_NOPROC) {
+    bool no_memory = status == -ENOMEM && mix_may_fail(mix);
+    if (status != 0 && status != WEFT_E_NOPROC && !no_memory) {
         mix_fail(mix, "a reply answered %d (%s)", status, weft_strerror(status));
     }
     if (*request != NULL) {
@@ -329,7 +362,10 @@ static void request_answer(struct mix_actor *self, weft_ctx *ctx, weft_msg **req
 
 static void taken_answer(struct mix_actor *self, weft_ctx *ctx) {
     while (self->taken_count > 0) {
-        request_answer(self, ctx, &self->taken[--self->taken_count]);
+        uint64_t index = mix_below(self->mix, self->taken_count);
+        weft_msg *request = self->taken[index];
+        self->taken[index] = self->taken[--self->taken_count];
+        request_answer(self, ctx, &request);
     }
 }
 
@@ -359,6 +395,16 @@ static bool message_forward(struct mix_actor *self, weft_ctx *ctx, weft_msg *msg
 static void request_handle(struct mix_actor *self, weft_ctx *ctx, weft_msg *msg) {
     struct mix *mix = self->mix;
     uint64_t way = mix_below(mix, 16);
+    struct mix_payload asked;
+    if (mix_payload_read(mix, msg, &asked)) {
+        const struct mix_call *call = &mix->calls[asked.call];
+        uint64_t deadline_ns =
+            call->timeout_ns == WEFT_TIMEOUT_NEVER ? UINT64_MAX : call->start_ns + call->timeout_ns;
+        if (weft_deadline(msg) != deadline_ns) {
+            mix_fail(mix, "the deadline of call %u is off by %lld ns", asked.call,
+                     (long long)(weft_deadline(msg) - deadline_ns));
+        }
+    }
     if (way < 2 && message_forward(self, ctx, msg)) {
         return;
     }
@@ -407,7 +453,9 @@ struct mix_actor *mix_spawn_prepare(struct mix *mix, uint32_t parent, enum mix_k
 void mix_spawn_done(struct mix_actor *actor, int status, weft_pid pid) {
     struct mix *mix = actor->mix;
     if (status < 0) {
-        if (status != WEFT_E_SHUTDOWN || !mix->stopping || actor->spawned) {
+        bool expected = (status == WEFT_E_SHUTDOWN && mix->stopping) ||
+                        (status == -ENOMEM && mix_may_fail(mix));
+        if (!expected || actor->spawned) {
             mix_fail(mix, "a spawn answered %d (%s)", status, weft_strerror(status));
         }
         return;
@@ -426,7 +474,9 @@ static void act_spawn(struct mix_actor *self, weft_ctx *ctx) {
     struct mix_actor *actor = mix_spawn_prepare(mix, self->number, kind, &options);
     if (actor != NULL) {
         weft_pid pid = weft_pid_none();
-        int status = weft_spawn_with(ctx, mix->types[kind], &options, &pid);
+        int status = mix_percent(mix, 30)
+                         ? weft_spawn(ctx, mix->types[kind], options.arg, options.arg_size, &pid)
+                         : weft_spawn_with(ctx, mix->types[kind], &options, &pid);
         mix_spawn_done(actor, status, pid);
     }
 }
@@ -470,7 +520,8 @@ static void act_blocking(struct mix_actor *self, weft_ctx *ctx) {
     int status = weft_blocking(ctx, job_run, job, token);
     if (status != 0) {
         job->stage = MIX_REFUSED;
-        if (job->ran != 0 || (status != WEFT_E_SHUTDOWN && status != -EBUSY)) {
+        bool no_memory = status == -ENOMEM && mix_may_fail(mix);
+        if (job->ran != 0 || (status != WEFT_E_SHUTDOWN && status != -EBUSY && !no_memory)) {
             mix_fail(mix, "weft_blocking answered %d, ran %u", status, job->ran);
         }
     }
@@ -532,6 +583,9 @@ static int act(struct mix_actor *self, weft_ctx *ctx, int result) {
         break;
     case MIX_ACT_BLOCKING:
         act_blocking(self, ctx);
+        break;
+    case MIX_ACT_FLOOD:
+        act_flood(self, ctx);
         break;
     case MIX_ACTS:
         break;
@@ -610,6 +664,13 @@ static int actor_init(weft_ctx *ctx, void *state, const void *arg, size_t arg_si
         mix_fail(given.mix, "actor %u: parent, message or runtime is wrong", self->number);
     }
     int status = weft_defer(ctx, actor_cleanup, self);
+    if (status == -ENOMEM && mix_may_fail(given.mix)) {
+        self->no_cleanup = true;
+        self->inside = false;
+        self->init_failed = true;
+        self->ends_asked++;
+        return status;
+    }
     if (status != 0) {
         mix_fail(given.mix, "weft_defer answered %d", status);
     }
@@ -687,11 +748,15 @@ static int actor_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
     return result;
 }
 
-static bool terminate_reason_right(const struct mix_actor *self, int reason) {
+static bool terminate_reason_right(struct mix_actor *self, int reason) {
     if (self->exiting) {
         return reason == self->exit_reason;
     }
     if (self->mix->stopping && reason == WEFT_E_SHUTDOWN) {
+        return true;
+    }
+    if (reason == -ENOMEM && mix_may_fail(self->mix)) {
+        self->ends_asked++; /* no memory for the alarm of a call or a repeating timer */
         return true;
     }
     for (uint32_t i = 0; i < self->reason_count; i++) {

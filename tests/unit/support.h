@@ -30,6 +30,60 @@ enum {
 #define MS_NS UINT64_C(1000000)
 #define S_NS  UINT64_C(1000000000)
 
+/* Check sends its parent a message for every assertion, also those that hold; tests here assert in
+ * loops and on several threads. These only speak when they fail. */
+#undef ck_assert
+#define ck_assert(condition)                                                                       \
+    do {                                                                                           \
+        if (weft_unlikely(!(condition))) {                                                         \
+            ck_abort_msg("not so: %s", #condition);                                                \
+        }                                                                                          \
+    } while (0)
+#define ASSERT_UINT(left, op, right)                                                               \
+    do {                                                                                           \
+        uint64_t left_ = (left);                                                                   \
+        uint64_t right_ = (right);                                                                 \
+        if (weft_unlikely(!(left_ op right_))) {                                                   \
+            ck_abort_msg("not so: %s %s %s: %llu, %llu", #left, #op, #right,                       \
+                         (unsigned long long)left_, (unsigned long long)right_);                   \
+        }                                                                                          \
+    } while (0)
+#define ASSERT_INT(left, op, right)                                                                \
+    do {                                                                                           \
+        int64_t left_ = (left);                                                                    \
+        int64_t right_ = (right);                                                                  \
+        if (weft_unlikely(!(left_ op right_))) {                                                   \
+            ck_abort_msg("not so: %s %s %s: %lld, %lld", #left, #op, #right, (long long)left_,     \
+                         (long long)right_);                                                       \
+        }                                                                                          \
+    } while (0)
+#undef ck_assert_uint_eq
+#undef ck_assert_uint_ne
+#undef ck_assert_uint_lt
+#undef ck_assert_uint_le
+#undef ck_assert_uint_gt
+#undef ck_assert_uint_ge
+#undef ck_assert_int_eq
+#undef ck_assert_int_ge
+#undef ck_assert_ptr_eq
+#undef ck_assert_ptr_ne
+#undef ck_assert_ptr_null
+#undef ck_assert_ptr_nonnull
+#undef ck_assert_mem_eq
+#define ck_assert_uint_eq(left, right)       ASSERT_UINT(left, ==, right)
+#define ck_assert_uint_ne(left, right)       ASSERT_UINT(left, !=, right)
+#define ck_assert_uint_lt(left, right)       ASSERT_UINT(left, <, right)
+#define ck_assert_uint_le(left, right)       ASSERT_UINT(left, <=, right)
+#define ck_assert_uint_gt(left, right)       ASSERT_UINT(left, >, right)
+#define ck_assert_uint_ge(left, right)       ASSERT_UINT(left, >=, right)
+#define ck_assert_int_eq(left, right)        ASSERT_INT(left, ==, right)
+#define ck_assert_int_ge(left, right)        ASSERT_INT(left, >=, right)
+#define ck_assert_ptr_eq(left, right)        ck_assert((left) == (right))
+#define ck_assert_ptr_ne(left, right)        ck_assert((left) != (right))
+#define ck_assert_ptr_null(pointer)          ck_assert((pointer) == NULL)
+#define ck_assert_ptr_nonnull(pointer)       ck_assert((pointer) != NULL)
+#define ck_assert_mem_eq(left, right, bytes) ck_assert(memcmp(left, right, bytes) == 0)
+
 /* Schedulers of a loop test: case number to count. */
 static inline uint32_t schedulers_of(int number) {
     static const uint32_t counts[] = {1, 2, 8};
@@ -314,9 +368,8 @@ static inline weft_pid rig_spawn(struct rig *rig, struct probe *probe) {
 static inline void act(struct rig *rig, weft_pid pid, job_fn fn, void *arg) {
     struct job job = {.fn = fn, .arg = arg};
     weft_msg *reply = NULL;
-    ck_assert_int_eq(weft_runtime_call(rig->runtime, pid, TAG_ACT, &job, sizeof(job), 60 * S_NS,
-                                       &reply),
-                     0);
+    ck_assert_int_eq(
+        weft_runtime_call(rig->runtime, pid, TAG_ACT, &job, sizeof(job), 60 * S_NS, &reply), 0);
     weft_runtime_msg_release(rig->runtime, &reply);
     ck_assert_ptr_null(reply);
 }

@@ -49,15 +49,14 @@ static void bench_start(struct bench *bench, uint64_t keep_bytes, uint64_t limit
     weft_config config = {.struct_size = WEFT_CONFIG_INIT};
     ck_assert_int_eq(weft_config_resolve(&config, NULL, 0), 0);
     config.arena_bytes = 256 << 20;
-    config.allocator =
-        (weft_allocator){.alloc = plain_alloc, .free = plain_free, .commit = commit};
+    config.allocator = (weft_allocator){.alloc = plain_alloc, .free = plain_free, .commit = commit};
     ck_assert_int_eq(weft_env_os_create(&bench->env), 0);
     ck_assert_int_eq(weft__core_init(&bench->core, &config, bench->env), 0);
     for (uint32_t id = 0; id < POOLS; id++) {
         bench->pools[id] = &bench->storage[id];
-        ck_assert_int_eq(weft__pool_init(bench->pools[id], &bench->core, bench->pools, POOLS, id,
-                                         keep_bytes),
-                         0);
+        ck_assert_int_eq(
+            weft__pool_init(bench->pools[id], &bench->core, bench->pools, POOLS, id, keep_bytes),
+            0);
     }
 }
 

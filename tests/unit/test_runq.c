@@ -32,9 +32,8 @@ START_TEST(entries_leave_in_the_order_they_came) {
         ck_assert_uint_eq(weft__runq_length(&queue), next - expected);
         uint32_t taken[SIZE];
         uint32_t max = weft__prng_below(&prng, SIZE) + 1;
-        uint32_t count = weft__prng_below(&prng, 2) == 0
-                             ? weft__runq_pop_owner(&queue, taken, max)
-                             : weft__runq_steal_any(&queue, taken, max);
+        uint32_t count = weft__prng_below(&prng, 2) == 0 ? weft__runq_pop_owner(&queue, taken, max)
+                                                         : weft__runq_steal_any(&queue, taken, max);
         for (uint32_t i = 0; i < count; i++) {
             ck_assert_uint_eq(taken[i], expected++);
         }
@@ -86,8 +85,10 @@ END_TEST
 
 START_TEST(the_ring_works_beyond_32_bits_of_traffic) {
     start();
-    weft_store64_relaxed(&queue.head, UINT64_C(0xfffffff0));
-    weft_store64_relaxed(&queue.tail, UINT64_C(0xfffffff0));
+    volatile uint64_t before =
+        UINT64_C(0xfffffff0); /* no immediate operand: ck_pr cannot store it */
+    weft_store64_relaxed(&queue.head, before);
+    weft_store64_relaxed(&queue.tail, before);
     uint32_t taken[SIZE];
     for (uint32_t i = 0; i < 100; i++) {
         ck_assert(weft__runq_push_owner(&queue, i));

@@ -38,9 +38,8 @@ static void bench_start(uint64_t now_ns) {
     config.arena_bytes = 64 << 20;
     ck_assert_int_eq(weft_env_os_create(&bench.env), 0);
     ck_assert_int_eq(weft__core_init(&bench.core, &config, bench.env), 0);
-    ck_assert_int_eq(weft__arena_init(&bench.entries, 64 << 20, WEFT__WHEEL_PIECE_BYTES, "entries",
-                                      false),
-                     0);
+    ck_assert_int_eq(
+        weft__arena_init(&bench.entries, 64 << 20, WEFT__WHEEL_PIECE_BYTES, "entries", false), 0);
     weft__wheel_init(&bench.wheel, &bench.core, &bench.entries, now_ns);
     bench.now_ns = now_ns;
 }
@@ -110,8 +109,8 @@ static void check_against_list(void) {
         ck_assert_uint_eq(next_ns, UINT64_MAX);
         return;
     }
-    ck_assert_uint_lt(next_ns, weft_max_u64(weft_add_saturated(first_ns, TICK_NS),
-                                            bench.now_ns + 2 * TICK_NS));
+    ck_assert_uint_lt(
+        next_ns, weft_max_u64(weft_add_saturated(first_ns, TICK_NS), bench.now_ns + 2 * TICK_NS));
 }
 
 /* A delay of any level. */
@@ -372,8 +371,7 @@ START_TEST(a_timer_cancelled_elsewhere_either_fires_or_is_cancelled) {
                 continue; /* still under way */
             }
             weft_store32_release(&race.fired[id], 0);
-            struct weft__alarm alarm = {.due_ns = bench.now_ns + (id % 100) * TICK_NS,
-                                        .timer = id};
+            struct weft__alarm alarm = {.due_ns = bench.now_ns + (id % 100) * TICK_NS, .timer = id};
             struct weft__armed armed;
             ck_assert_int_eq(weft__wheel_arm(&bench.wheel, &alarm, &armed), 0);
             armed_count++;
