@@ -84,11 +84,16 @@ static void *thread_body(void *arg) {
     }
 }
 
-/* Starts the thread with every signal blocked: they belong to the program's own threads. */
+/* Starts the thread with signals blocked: they belong to the program's own threads. Not those a
+ * thread raises itself by a fault: blocked, they would end the process past its crash handler. */
 static int start_masked(struct thread *thread) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        (void)sigdelset(&all, faults[i]);
+    }
     int result = pthread_sigmask(SIG_SETMASK, &all, &before);
     if (result != 0) {
         return -result;

@@ -17,7 +17,7 @@
 enum { TAG_START = 1, TAG_TICK = 2, TAG_STAMP = 3 };
 
 enum {
-    RUNNING_ROUNDS = 500000,
+    RUNNING_ROUNDS = 200000,
     SLEEPING_SAMPLES = 500,
     SLEEPING_PAUSE_NS = 1000000, /* well above the time a scheduler spins */
 };

@@ -68,6 +68,20 @@ struct weft__ext *weft__ext_of(struct weft_ctx *ctx);
 
 /* ---- message.c ----------------------------------------------------------------------------- */
 
+/* Puts messages behind those the actor has taken already. */
+WEFT_INLINE void weft__batch_append(const struct weft__arena *arena, struct weft_ctx *ctx,
+                                    const struct weft__batch *more) {
+    if (more->first == 0) {
+        return;
+    }
+    if (ctx->batch == 0) {
+        ctx->batch = more->first;
+    } else {
+        weft__arena_msg(arena, ctx->batch_last)->weft__next = more->first;
+    }
+    ctx->batch_last = more->last;
+}
+
 /* What a new message is made from. */
 struct weft__draft {
     const void *data;
@@ -134,6 +148,8 @@ WEFT_INLINE void weft__msg_release(struct weft__scheduler *s, struct weft_ctx *c
         weft__msg_release_slow(s, ctx, msg, status);
     } else if (weft__arena_index(s->messages, msg) != ctx->anchor) {
         weft__pool_free(&s->pool, msg);
+    } else if (weft_unlikely(ctx->batch != 0)) {
+        ctx->life |= WEFT__LIFE_ANCHOR_DONE;
     }
 }
 

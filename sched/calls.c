@@ -37,6 +37,17 @@ int weft__calls_reserve(struct weft__calls *calls, struct weft__core *core, uint
     return 0;
 }
 
+uint32_t weft__calls_seq_next(const struct weft__calls *calls) {
+    uint32_t next = calls->seq_first;
+    for (uint32_t index = 0; index < calls->used; index++) {
+        uint32_t seq = (calls->records[index].seq + 1) & ~UINT32_C(1); /* pending ones are odd */
+        if ((int32_t)(seq - next) > 0) {
+            next = seq;
+        }
+    }
+    return next;
+}
+
 void weft__calls_fini(struct weft__calls *calls, struct weft__core *core) {
     weft__free(core, calls->records, bytes_of(calls->capacity), "calls");
     memset(calls, 0, sizeof(*calls));
@@ -92,6 +103,7 @@ uint64_t weft__calls_add_any(struct weft__calls *calls, uint64_t token, uint64_t
         calls->free_head = calls->records[index].next_free;
     } else {
         index = calls->used++;
+        calls->records[index].seq = calls->seq_first;
     }
     struct weft__call *call = &calls->records[index];
     call->token = token;

@@ -25,6 +25,7 @@ struct weft__calls {
     uint32_t used;  /* records ever used */
     uint32_t count; /* pending */
     uint32_t free_head;
+    uint32_t seq_first; /* even; where the sequences begin: see weft__calls_seq_next */
 };
 
 /* Room for one more call. 0, -ENOMEM, WEFT_E_LIMIT above max. */
@@ -73,6 +74,9 @@ WEFT_INLINE bool weft__calls_take(struct weft__calls *calls, uint64_t reference,
 uint32_t weft__calls_cancel(struct weft__calls *calls, uint64_t token);
 /* Removes one call that is due; false: none is. */
 bool weft__calls_expire(struct weft__calls *calls, uint64_t now_ns, uint64_t *ret_token);
+/* What a successor that is reached under the same name must set as its seq_first, so that answers
+ * to calls of this table match none of its own. O(records). */
+uint32_t weft__calls_seq_next(const struct weft__calls *calls);
 void weft__calls_fini(struct weft__calls *calls, struct weft__core *core);
 
 /* UINT64_MAX: none. */

@@ -32,7 +32,8 @@ int weft_cq_create(weft_runtime *runtime, uint32_t calls_max, weft_cq **ret_queu
         weft__free(&runtime->core, queue, sizeof(*queue), "queue");
         return result;
     }
-    /* References carry the port's use in their sequence: answers to an earlier queue are late. */
+    /* Sequences go on where the port's last queue ended: answers to its calls are late here. */
+    queue->calls.seq_first = queue->port->seq;
     *ret_queue = queue;
     return 0;
 }
@@ -44,6 +45,7 @@ void weft_cq_destroy(weft_cq **queue_at) {
     weft_cq *queue = *queue_at;
     weft_assert(queue->magic == MAGIC);
     queue->magic = 0;
+    queue->port->seq = weft__calls_seq_next(&queue->calls);
     weft__port_release(queue->runtime, queue->port);
     weft__calls_fini(&queue->calls, &queue->runtime->core);
     weft__free(&queue->runtime->core, queue, sizeof(*queue), "queue");

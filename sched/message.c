@@ -88,6 +88,8 @@ void weft__msg_done(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *m
     weft__msg_drop_payload(msg);
     if (weft__arena_index(s->messages, msg) != ctx->anchor) {
         weft__pool_free(&s->pool, msg);
+    } else if (ctx->batch != 0) {
+        ctx->life |= WEFT__LIFE_ANCHOR_DONE;
     }
 }
 
@@ -101,11 +103,7 @@ void weft__unanchor(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t newest = weft__mailbox_newest(&ctx->mailbox, anchor);
     weft_assert(newest != 0);
     struct weft__batch batch = weft__mailbox_reverse(s->messages, newest, anchor);
-    uint32_t *link = &ctx->batch;
-    while (*link != 0) { /* bounded by the mailbox's length */
-        link = &weft__arena_msg(s->messages, *link)->weft__next;
-    }
-    *link = batch.first;
+    weft__batch_append(s->messages, ctx, &batch);
     ctx->anchor = batch.last;
 }
 

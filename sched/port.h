@@ -16,7 +16,7 @@ struct weft__port {
     struct weft_ctx *slot;
     void *driver;
     bool has_fd;
-    uint32_t seq; /* of the last call; its user only */
+    uint32_t seq; /* of the last call, or where a queue's calls begin; its user only */
 };
 
 /* A port of one's own until released. Any thread. 0, -ENOMEM, -EMFILE ... */

@@ -160,7 +160,12 @@ static void put_histogram(struct page *page, const char *name, const weft_histog
         }
         put_bucket(page, name, limit_ns, count);
     }
-    put_bucket(page, name, UINT64_MAX, histogram->count);
+    /* Their sum, not histogram->count: that one may have been read a moment earlier, and the last
+     * bucket would be smaller than the one before it. */
+    while (index < WEFT_HISTOGRAM_BUCKETS) {
+        count += histogram->buckets[index++];
+    }
+    put_bucket(page, name, UINT64_MAX, count);
     char bytes[256];
     weft__text line;
     weft__text_init(&line, bytes, sizeof(bytes));
@@ -170,7 +175,7 @@ static void put_histogram(struct page *page, const char *name, const weft_histog
     weft__text_put_char(&line, '\n');
     weft__text_put(&line, name);
     weft__text_put(&line, "_count ");
-    weft__text_put_u64(&line, histogram->count);
+    weft__text_put_u64(&line, count);
     weft__text_put_char(&line, '\n');
     put_line(page, bytes);
 }

@@ -6,26 +6,68 @@
  */
 #include "sched/actor.h"
 
-enum { PUBLISH_EVERY = 16 /* handled messages between two updates of mailbox.consumed */ };
+enum {
+    PUBLISH_EVERY = 16, /* handled messages between two updates of mailbox.consumed */
+    BOOST_NS_MAX = 200000,
+};
 
-/* Moves signals to the front, each part in the order it was sent. */
-static void signals_first(const struct weft__arena *arena, struct weft_ctx *ctx) {
-    uint32_t signals = 0;
-    uint32_t *signal_link = &signals;
-    uint32_t *link = &ctx->batch;
-    while (*link != 0) { /* bounded by the batch */
-        uint32_t index = *link;
+/* Splits a batch into its signals and the rest, each in the order it was sent. */
+static struct weft__batch take_signals(const struct weft__arena *arena, struct weft__batch *batch) {
+    struct weft__batch signals = {0};
+    struct weft__batch rest = {0};
+    uint32_t index = batch->first;
+    while (index != 0) { /* bounded by the batch */
         weft_msg *msg = weft__arena_msg(arena, index);
-        if ((msg->weft__kind & WEFT__KIND_SIGNAL) != 0) {
-            *link = msg->weft__next;
-            *signal_link = index;
-            signal_link = &msg->weft__next;
+        bool signal = (msg->weft__kind & WEFT__KIND_SIGNAL) != 0;
+        struct weft__batch *list = signal ? &signals : &rest;
+        if (list->first == 0) {
+            list->first = index;
         } else {
-            link = &msg->weft__next;
+            weft__arena_msg(arena, list->last)->weft__next = index;
         }
+        list->last = index;
+        index = msg->weft__next;
     }
-    *signal_link = ctx->batch;
-    ctx->batch = signals;
+    if (signals.first != 0) {
+        weft__arena_msg(arena, signals.last)->weft__next = 0;
+    }
+    if (rest.first != 0) {
+        weft__arena_msg(arena, rest.last)->weft__next = 0;
+    }
+    *batch = rest;
+    return signals;
+}
+
+/* Adds what was just taken: signals before everything that waits, the rest behind it. */
+static WEFT_NOINLINE void add_batch(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                    struct weft__batch batch) {
+    struct weft__batch signals = take_signals(s->messages, &batch);
+    weft__batch_append(s->messages, ctx, &batch);
+    if (signals.first == 0) {
+        return;
+    }
+    weft__arena_msg(s->messages, signals.last)->weft__next = ctx->batch;
+    if (ctx->batch == 0) {
+        ctx->batch_last = signals.last;
+    }
+    ctx->batch = signals.first;
+}
+
+/* A turn begins and the last one has left messages: those that came since are looked through, so
+ * that a signal waits for one turn and not for the whole queue. */
+static WEFT_NOINLINE void absorb(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    uint32_t anchor = ctx->anchor;
+    uint32_t newest = weft__mailbox_newest(&ctx->mailbox, anchor);
+    if (newest == 0) {
+        return;
+    }
+    struct weft__batch batch = weft__mailbox_reverse(s->messages, newest, anchor);
+    ctx->anchor = newest;
+    if ((ctx->life & WEFT__LIFE_ANCHOR_DONE) != 0) { /* else it is in the batch, and waits */
+        ctx->life &= ~(uint32_t)WEFT__LIFE_ANCHOR_DONE;
+        weft__pool_free(&s->pool, weft__arena_msg(s->messages, anchor));
+    }
+    add_batch(s, ctx, batch);
 }
 
 /* Policy drop-old: too many wait, the oldest user messages go. */
@@ -34,11 +76,13 @@ static WEFT_NOINLINE void drop_old(struct weft__scheduler *s, struct weft_ctx *c
     uint32_t length = weft__mailbox_length(&ctx->mailbox, s->messages);
     uint32_t keep = ctx->type->bound / 2;
     uint32_t *link = &ctx->batch;
+    uint32_t kept = 0;
     while (*link != 0 && length > keep) { /* bounded by the batch */
         uint32_t index = *link;
         weft_msg *msg = weft__arena_msg(s->messages, index);
         bool droppable = msg->weft__kind == WEFT_MSG_USER || weft__is_request(msg);
         if (!droppable || index == ctx->anchor) {
+            kept = index;
             link = &msg->weft__next;
             continue;
         }
@@ -47,6 +91,9 @@ static WEFT_NOINLINE void drop_old(struct weft__scheduler *s, struct weft_ctx *c
         weft_counter_add(&s->counters.messages_dropped, 1);
         *consumed += 1;
         weft__msg_release(s, ctx, msg, WEFT_E_OVERLOAD);
+    }
+    if (*link == 0) {
+        ctx->batch_last = kept; /* the last one may have gone */
     }
 }
 
@@ -58,21 +105,23 @@ WEFT_INLINE bool take_batch(struct weft__scheduler *s, struct weft_ctx *ctx, uin
         return false;
     }
     weft_msg *msg = weft__arena_msg(s->messages, newest);
-    uint8_t kinds = msg->weft__kind;
+    ctx->anchor = newest;
+    ctx->life &= ~(uint32_t)WEFT__LIFE_ANCHOR_DONE;
     if (weft_likely(msg->weft__next == anchor || msg->weft__next < WEFT__MAILBOX_FIRST)) {
         msg->weft__next = 0;
         ctx->batch = newest;
+        ctx->batch_last = newest;
     } else {
         struct weft__batch batch = weft__mailbox_reverse(s->messages, newest, anchor);
-        ctx->batch = batch.first;
-        kinds = batch.kinds;
+        if (weft_likely((batch.kinds & WEFT__KIND_SIGNAL) == 0)) {
+            ctx->batch = batch.first;
+            ctx->batch_last = batch.last;
+        } else {
+            add_batch(s, ctx, batch);
+        }
     }
-    ctx->anchor = newest;
     if (anchor != 0) { /* handled long ago, and no longer in the word */
         weft__pool_free(&s->pool, weft__arena_msg(s->messages, anchor));
-    }
-    if (weft_unlikely((kinds & WEFT__KIND_SIGNAL) != 0)) {
-        signals_first(s->messages, ctx);
     }
     if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_DROP_OLD) != 0)) {
         weft_store32_relaxed(&ctx->mailbox.consumed, *consumed);
@@ -153,7 +202,12 @@ static void expire_calls(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
 static void unstash(struct weft__scheduler *s, struct weft_ctx *ctx) {
     struct weft__ext *ext = ctx->ext;
     weft__arena_msg(s->messages, ext->stash_last)->weft__next = ctx->batch;
+    if (ctx->batch == 0) {
+        ctx->batch_last = ext->stash_last;
+        ctx->life |= ctx->anchor != 0 ? WEFT__LIFE_ANCHOR_DONE : 0; /* it is before these */
+    }
     ctx->batch = ext->stash;
+    weft_store32_relaxed(&ctx->bound, ctx->type->bound);
     ext->stash = 0;
     ext->stash_count = 0;
     ctx->life &= ~(uint32_t)WEFT__LIFE_STASH;
@@ -177,6 +231,10 @@ static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg
     ext->stash_last = index;
     ext->stash_count++;
     ctx->life |= WEFT__LIFE_STASH;
+    if (ctx->type->bound != 0) { /* what is held back takes room; a negative bound refuses all */
+        int32_t left = (int32_t)ctx->type->bound - (int32_t)ext->stash_count;
+        weft_store32_relaxed(&ctx->bound, left > 0 ? (uint32_t)left : (uint32_t)INT32_MIN);
+    }
     return true;
 }
 
@@ -237,26 +295,28 @@ static void handle_reply(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
     receive(s, ctx, msg);
 }
 
-/* False: a serial actor holds it back, it is not consumed. */
-WEFT_INLINE bool handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     switch (msg->weft__kind) {
     case WEFT_MSG_REQUEST:
+        if (weft_unlikely(weft_load32_relaxed(&s->clock_stale) != 0)) {
+            weft__refresh_clock(s); /* a handler before it in this turn took long */
+        }
         if (weft_unlikely((uint64_t)msg->weft__u.weft__r.weft__value <= s->now_ns)) {
             weft_counter_add(&s->counters.requests_expired, 1);
             weft__msg_done(s, ctx, msg); /* its caller has its timeout, or gets it right now */
-            return true;
+            return;
         }
         /* fall through */
     case WEFT_MSG_USER:
         if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_SERIAL) != 0) && stash(s, ctx, msg)) {
-            return false;
+            return;
         }
         weft_counter_add(&s->counters.messages_handled, 1);
         receive(s, ctx, msg);
-        return true;
+        return;
     case WEFT_MSG_REPLY:
         handle_reply(s, ctx, msg);
-        return true;
+        return;
     case WEFT_MSG_READY:
         weft__busy_remove(ctx, msg->weft__from);
         /* fall through */
@@ -264,10 +324,10 @@ WEFT_INLINE bool handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
     case WEFT_MSG_DEAD:
         weft_counter_add(&s->counters.signals, 1);
         receive(s, ctx, msg);
-        return true;
+        return;
     default:
         handle_signal(s, ctx, msg);
-        return true;
+        return;
     }
 }
 
@@ -277,7 +337,8 @@ WEFT_INLINE bool handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
 static WEFT_NOINLINE void check_waiters(struct weft__scheduler *s, struct weft_ctx *ctx,
                                         uint32_t consumed) {
     weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
-    if (weft__mailbox_length(&ctx->mailbox, s->messages) <= ctx->type->low) {
+    uint32_t held_back = ctx->ext == NULL ? 0 : ctx->ext->stash_count;
+    if (weft__mailbox_length(&ctx->mailbox, s->messages) + held_back <= ctx->type->low) {
         weft__waiters_flush(s, ctx);
     }
 }
@@ -288,11 +349,7 @@ WEFT_INLINE uint32_t exact_consumed(struct weft__scheduler *s, const struct weft
     if (ctx->anchor == 0) {
         return consumed;
     }
-    uint32_t seq = weft_load32_relaxed(weft__msg_seq(weft__arena_msg(s->messages, ctx->anchor)));
-    if (weft_unlikely((ctx->life & WEFT__LIFE_STASH) != 0)) {
-        seq -= ctx->ext->stash_count;
-    }
-    return seq;
+    return weft_load32_relaxed(weft__msg_seq(weft__arena_msg(s->messages, ctx->anchor)));
 }
 
 /* Leaves the actor idle if nothing came. After true it may run elsewhere already. */
@@ -336,12 +393,14 @@ static WEFT_NOINLINE bool attend(struct weft__scheduler *s, struct weft_ctx *ctx
 }
 
 /* The budget is used up. How much more an actor gets whose mailbox is long: it could not keep up
- * otherwise, because each of its senders gets a turn for each of its own. */
+ * otherwise, because each of its senders gets a turn for each of its own. Not when its handlers
+ * take long: others and its own signals wait. */
 static WEFT_NOINLINE uint32_t boost(struct weft__scheduler *s, struct weft_ctx *ctx,
                                     uint32_t consumed, uint32_t limit) {
     weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
     if (limit >= s->budget * WEFT__BUDGET_BOOST ||
-        weft__mailbox_length(&ctx->mailbox, s->messages) < s->budget) {
+        weft__mailbox_length(&ctx->mailbox, s->messages) < s->budget ||
+        weft__now(s->core) - s->now_ns > BOOST_NS_MAX) {
         return 0;
     }
     return s->budget;
@@ -353,6 +412,9 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t counted = 0; /* of them, in ctx->handled */
     uint32_t limit = s->budget;
     uint32_t sent_before = (uint32_t)weft_load64_relaxed(&s->counters.messages_sent);
+    if (weft_unlikely(ctx->batch != 0)) {
+        absorb(s, ctx);
+    }
     for (;;) {
         /* Sending counts too: a turn is bounded by what it makes others do as well. */
         uint32_t sent = (uint32_t)weft_load64_relaxed(&s->counters.messages_sent) - sent_before;
@@ -395,7 +457,8 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
             (void)weft__mailbox_idle(&ctx->mailbox, ctx->gen, ctx->anchor);
         }
 #endif
-        consumed += handle(s, ctx, msg) ? 1 : 0;
+        consumed++;
+        handle(s, ctx, msg);
         if (weft_unlikely((handled % PUBLISH_EVERY) == 0)) {
             weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
         }

@@ -303,8 +303,9 @@ static void wake_everybody(weft_runtime *runtime) {
     weft__blocking_wake_all(runtime);
 }
 
-/* Sends STOP to the living among some slots. */
-static void sweep_slots(struct weft__scheduler *s, uint64_t first, uint64_t end) {
+/* Sends STOP to the living among some slots. Returns how many. */
+static uint32_t sweep_slots(struct weft__scheduler *s, uint64_t first, uint64_t end) {
+    uint32_t sent = 0;
     for (uint64_t index = first; index < end; index++) {
         struct weft_ctx *slot = weft__slot_at(s->slots, (uint32_t)index);
         uint64_t word = weft_load64_acquire(&slot->mailbox.word);
@@ -315,13 +316,15 @@ static void sweep_slots(struct weft__scheduler *s, uint64_t first, uint64_t end)
         struct weft__draft draft = {.kind = WEFT__SIGNAL_STOP, .wide = true};
         weft_msg *msg;
         if (weft__msg_make(s->runtime, s, &draft, &msg) != 0) {
-            return; /* the next sweep comes */
+            break; /* the next sweep comes */
         }
         msg->weft__u.weft__r.weft__value = WEFT_E_SHUTDOWN;
         if (weft__post(s, index << 32 | word >> 32, msg, false) != 0) {
             weft__msg_free(s->runtime, s, msg);
         }
+        sent++;
     }
+    return sent;
 }
 
 void weft__stop_sweep(struct weft__scheduler *s) {
@@ -338,8 +341,25 @@ void weft__stop_sweep(struct weft__scheduler *s) {
         }
     }
     uint64_t first = weft_add64_acq_rel(&runtime->stop_cursor, SWEEP_SLOTS);
-    sweep_slots(s, first, weft_min_u64(first + SWEEP_SLOTS, end));
+    s->sweep_owed = sweep_slots(s, first, weft_min_u64(first + SWEEP_SLOTS, end));
+    s->sweep_ns = s->now_ns + SWEEP_EVERY_NS;
+    if (first + SWEEP_SLOTS < end) {
+        s->stop_pass_ns = s->now_ns; /* empty slots are no reason to sleep in the middle */
+    } else {
+        s->stop_pass_ns = s->now_ns + SWEEP_EVERY_NS;
+    }
     weft__doorbells(s);
+}
+
+/* A busy scheduler first runs as many actors as it has sent STOPs to: else, on a slow machine, the
+ * next sweeps would send them again and again, faster than they are handled. But actors that keep
+ * themselves busy must be reached too, so it does not wait for long. */
+void weft__stop_turn(struct weft__scheduler *s, uint32_t ran) {
+    if (ran >= s->runs_max && s->sweep_owed > ran && s->now_ns < s->sweep_ns) {
+        s->sweep_owed -= ran;
+        return;
+    }
+    weft__stop_sweep(s);
 }
 
 /* Living actors; exact once nobody spawns. */

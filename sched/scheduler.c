@@ -490,7 +490,7 @@ static enum weft_step step_run(struct weft__scheduler *s) {
         weft__pool_flush(&s->pool);
     }
     if (weft_unlikely(weft__phase(s->runtime) >= WEFT__RUNTIME_STOPPING)) {
-        weft__stop_sweep(s);
+        weft__stop_turn(s, ran);
     }
     if (ran != 0 || found) {
         return WEFT_STEP_RAN;

@@ -142,7 +142,7 @@ struct weft__scheduler {
     uint32_t runs_max;  /* actors per step: follows how long they take */
     uint32_t lifo_runs; /* in a row */
     enum weft__phase phase;
-    bool searching; /* counted in idle.searching */
+    bool searching;           /* counted in idle.searching */
     uint64_t search_until_ns; /* 0: the search has just begun */
     uint64_t steal_after_ns;
     uint64_t stolen_at_ns; /* when the last steal was made; 0: its worth was judged */
@@ -164,6 +164,8 @@ struct weft__scheduler {
     uint64_t slot_bump_end;
     uint32_t slot_pieces;
     uint64_t stop_pass_ns; /* when to sweep again while stopping */
+    uint64_t sweep_ns;     /* when to sweep on although there is other work */
+    uint32_t sweep_owed;   /* actors to run before that */
     struct weft__pool pool;
 
     /* under bias: its thread outside handlers, else a visitor */
@@ -336,6 +338,8 @@ void weft__run(struct weft__scheduler *s, uint32_t index);
 
 /* runtime.c: sweeps slots while the runtime stops; a scheduler's thread has ended. */
 void weft__stop_sweep(struct weft__scheduler *s);
+/* The same after a step that ran some actors, if it is time. */
+void weft__stop_turn(struct weft__scheduler *s, uint32_t ran);
 bool weft__stop_done(struct weft__scheduler *s);
 void weft__thread_left(weft_runtime *runtime);
 

@@ -31,12 +31,13 @@ enum {
 
 /* weft_ctx.life: owner only */
 enum {
-    WEFT__LIFE_INITED = 1,   /* init succeeded: terminate is due at the end */
-    WEFT__LIFE_EXITING = 2,  /* reason is set: ends when the callback returns */
-    WEFT__LIFE_KILLED = 4,   /* without terminate */
-    WEFT__LIFE_CLOSED = 8,   /* the mailbox is closed, ending */
-    WEFT__LIFE_WAITERS = 16, /* senders wait for a READY */
-    WEFT__LIFE_STASH = 32,   /* a serial actor holds messages back */
+    WEFT__LIFE_INITED = 1,       /* init succeeded: terminate is due at the end */
+    WEFT__LIFE_EXITING = 2,      /* reason is set: ends when the callback returns */
+    WEFT__LIFE_KILLED = 4,       /* without terminate */
+    WEFT__LIFE_CLOSED = 8,       /* the mailbox is closed, ending */
+    WEFT__LIFE_WAITERS = 16,     /* senders wait for a READY */
+    WEFT__LIFE_ANCHOR_DONE = 64, /* the anchor was handled before others of its batch */
+    WEFT__LIFE_STASH = 32,       /* a serial actor holds messages back */
     /* what has to be looked at after a message */
     WEFT__LIFE_ATTENTION = WEFT__LIFE_EXITING | WEFT__LIFE_WAITERS | WEFT__LIFE_STASH,
 };
@@ -71,7 +72,8 @@ struct weft_ctx {
 
     /* small user states live here, with what little is rare */
     alignas(WEFT_CACHELINE) unsigned char small_state[WEFT__STATE_INLINE];
-    uint64_t spare[2];
+    uint32_t batch_last; /* newest message of batch, while there is one; its runner's */
+    uint32_t spare[3];
 };
 _Static_assert(sizeof(struct weft_ctx) == 3 * WEFT_CACHELINE, "three cache lines an actor");
 _Static_assert(offsetof(struct weft_ctx, type) == WEFT_CACHELINE, "owner's line");

@@ -17,7 +17,7 @@ fi
 [ -x "$b/c2c" ] || gcc -O2 -pthread -o "$b/c2c" "$here/../c2c.c"
 [ -e "$b/key.der" ] || "$here/../certs" "$b"
 rep() {
-  c0=$("$b/c2c"); timeout ${LIMIT:-90} "$@" > "$b/out" || echo "failed: $*" >&2
+  c0=$("$b/c2c"); timeout ${LIMIT:-90} "$@" > "$b/out" || echo "# failed: $*"
   c1=$("$b/c2c")
   awk -v a="$c0" -v z="$c1" -v n=$near_max '
     { print $0, (a < n && z < n) ? "near" : (a >= n && z >= n) ? "far" : "mixed" }' "$b/out"

@@ -41,6 +41,7 @@ static void profile_draw(struct mix *mix) {
         profile->kind_sum += profile->kinds[i];
     }
     static const uint32_t bounds[4] = {1, 4, 70, 200};
+    static const uint32_t pins[4] = {0, 10, 10, 70};
     bool churn = focus == MIX_FOCUS_CHURN;
     profile->actors_start = 2 + (uint32_t)mix_below(mix, 10);
     profile->actors_alive_max = churn ? 6 + (uint32_t)mix_below(mix, 10) : 40;
@@ -50,7 +51,9 @@ static void profile_draw(struct mix *mix) {
     }
     profile->mailbox_max = bounds[mix_below(mix, 4)];
     profile->delay_bits = 8 + (uint32_t)mix_below(mix, 18);
-    profile->acts_per_turn = 2 + (uint32_t)mix_below(mix, 8);
+    /* One act a turn keeps little under way: schedulers fall asleep and are woken all the time. */
+    profile->acts_per_turn = mix_percent(mix, 30) ? 1 : 2 + (uint32_t)mix_below(mix, 8);
+    profile->pin_percent = pins[mix_below(mix, 4)];
     profile->stale_percent = churn ? 30 : (uint32_t)mix_below(mix, 8);
     profile->focus = focus == MIX_FOCUS_PILE || churn ? 1 + (uint32_t)mix_below(mix, 4) : 0;
     profile->fail_permille = mix_percent(mix, 20) ? (uint32_t)mix_magnitude(mix, 6) : 0;

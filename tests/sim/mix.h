@@ -4,7 +4,8 @@
  * what has to come out. Used by test_mix.c, test_determinism.c and planted.c. One run is one
  * simulator with one runtime:
  *   mix.c         settings from the seed, operations from outside, the run, the end
- *   mix_actor.c   what actors do
+ *   mix_act.c     what actors can do
+ *   mix_actor.c   their callbacks
  *   mix_ledger.c  what was sent, called, started; what must and what must not have happened
  *
  * Every message carries its number in the ledger, who sent it, for whom it is, and its position
@@ -153,6 +154,7 @@ struct mix_profile {
     uint32_t mailbox_max;
     uint32_t delay_bits;    /* delays up to 2^bits ns */
     uint32_t acts_per_turn; /* 0..acts in every turn */
+    uint32_t pin_percent;   /* actors that are pinned */
     uint32_t stale_percent; /* sends that go to actors known to be gone */
     uint32_t focus;         /* this many actors get most of the messages; 0: all alike */
     uint32_t fail_permille; /* allocations that fail; 0: none */
@@ -267,9 +269,25 @@ void mix_check_quiet(struct mix *mix);
 /* Everything that must hold once the runtime has stopped. */
 void mix_check_stopped(struct mix *mix);
 
-/* ---- mix_actor.c --------------------------------------------------------------------------- */
+/* ---- mix_act.c ----------------------------------------------------------------------------- */
 
-int mix_types_register(struct mix *mix);
+/* What a spawn gives to init. */
+struct mix_spawn_arg {
+    struct mix *mix;
+    uint32_t number;
+    bool fail;
+};
+
+/* Other threads may come in here, in the middle of a callback: the same actor must not. */
+void mix_point(struct mix *mix);
+void mix_act_send(struct mix_actor *self, weft_ctx *ctx);
+/* False: there is no timer. */
+bool mix_timer_start(struct mix_actor *self, weft_ctx *ctx, enum mix_purpose purpose);
+void mix_timer_cancel(struct mix_actor *self, weft_ctx *ctx, struct mix_timer *timer);
+/* The actor says itself that it ends; the first reason counts. */
+void mix_exiting(struct mix_actor *self, int reason);
+/* Does one thing drawn from the seed; what receive shall answer so far. */
+int mix_act(struct mix_actor *self, weft_ctx *ctx, int result);
 /* A record for an actor to be spawned, with what its init wants to know in ret_options. */
 struct mix_actor *mix_spawn_prepare(struct mix *mix, uint32_t parent, enum mix_kind kind,
                                     weft_spawn_options *ret_options);
@@ -279,5 +297,9 @@ enum mix_kind mix_kind_draw(struct mix *mix);
 struct mix_actor *mix_target_draw(struct mix *mix);
 /* Fills bytes with the payload and padding; the size. */
 size_t mix_payload_fill(struct mix *mix, const struct mix_payload *payload, unsigned char *bytes);
+
+/* ---- mix_actor.c --------------------------------------------------------------------------- */
+
+int mix_types_register(struct mix *mix);
 
 #endif

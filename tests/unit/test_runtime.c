@@ -546,6 +546,7 @@ START_TEST(a_helper_can_not_stop_the_runtime_it_belongs_to) {
     struct rig rig = rig_start(1);
     struct probe probe = PROBE_INIT;
     act(&rig, rig_spawn(&rig, &probe), submit_stop, NULL);
+    eventually(weft_runtime_stop(rig.runtime, 30 * S_NS) != -EBUSY); /* the helper is in it */
     rig_stop(&rig);
     probe_fini(&probe);
 }
