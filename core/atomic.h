@@ -92,9 +92,11 @@ WEFT_INLINE uint64_t weft_and64_acq_rel(weft_atomic_u64 *at, uint64_t bits) {
         return value;                                                                              \
     }                                                                                              \
     WEFT_INLINE void weft_store##BITS##_relaxed(weft_atomic_u##BITS *at, uint##BITS##_t value) {   \
+        __asm__("" : "+r"(value)); /* no constant: ck_pr takes some that do not assemble */        \
         ck_pr_store_##BITS(&at->raw, value);                                                       \
     }                                                                                              \
     WEFT_INLINE void weft_store##BITS##_release(weft_atomic_u##BITS *at, uint##BITS##_t value) {   \
+        __asm__("" : "+r"(value));                                                                 \
         ck_pr_fence_release();                                                                     \
         ck_pr_store_##BITS(&at->raw, value);                                                       \
     }                                                                                              \

@@ -15,13 +15,14 @@
 
 #define WEFT_CACHELINE 64
 
-#define weft_likely(x)               __builtin_expect(!!(x), 1)
-#define weft_unlikely(x)             __builtin_expect(!!(x), 0)
-#define WEFT_INLINE                  static inline __attribute__((always_inline))
-#define WEFT_NOINLINE                __attribute__((noinline))
-#define WEFT_COLD                    __attribute__((cold, noinline))
-#define WEFT_PRINTF(format, first)   __attribute__((format(printf, format, first)))
-#define weft_prefetch(address)       __builtin_prefetch((address), 0, 3)
+#define weft_likely(x)             __builtin_expect(!!(x), 1)
+#define weft_unlikely(x)           __builtin_expect(!!(x), 0)
+#define WEFT_INLINE                static inline __attribute__((always_inline))
+#define WEFT_NOINLINE              __attribute__((noinline))
+#define WEFT_COLD                  __attribute__((cold, noinline))
+#define WEFT_FALLTHROUGH           __attribute__((fallthrough))
+#define WEFT_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define weft_prefetch(address)     __builtin_prefetch((address), 0, 3)
 /* The line for writing: without it a load followed by a compare-and-swap fetches the line twice
  * from another core, first shared, then exclusive. The builtin gives a plain prefetch unless the
  * compiler is told of the instruction; processors without it treat it as a no-op. */

@@ -9,11 +9,9 @@
 #include <weft/weft.h>
 
 enum { CLIENTS = 4, TICKS = 20, ADDS_PER_TICK = 500, GOAL = CLIENTS * TICKS * ADDS_PER_TICK };
-#define TICK_NS UINT64_C(10000000)
-#define STOP_NS UINT64_C(2000000000)
+#define SECOND_NS UINT64_C(1000000000)
 
-/* What the counter understands. ADD is sent, GET and WAIT are called. */
-enum { ADD = 1, GET = 2, WAIT = 3 };
+enum { ADD = 1, GET = 2, WAIT = 3 }; /* to the counter: ADD is sent, GET and WAIT are called */
 
 /* ---- the counter: handles one message at a time, so it needs no lock ------------------------- */
 
@@ -57,7 +55,7 @@ static int client_init(weft_ctx *ctx, void *state, const void *arg, size_t arg_s
         return -EINVAL; /* this actor ends with that reason */
     }
     self->counter = *(const weft_pid *)arg;
-    return weft_timer_repeat(ctx, TICK_NS, 0, 0, &self->timer);
+    return weft_timer_repeat(ctx, SECOND_NS / 100, 0, 0, &self->timer);
 }
 
 static int client_tick(weft_ctx *ctx, client *self) {
@@ -121,14 +119,14 @@ static int run(weft_runtime *runtime) {
 static void print_statistics(weft_runtime *runtime) {
     weft_stats stats = {.struct_size = sizeof(stats)};
     weft_histogram wait;
-    if (weft_stats_read(runtime, WEFT_STATS_ALL, &stats) == 0) {
-        printf("%" PRIu64 " messages handled in %" PRIu64 " turns, %" PRIu64 " timers fired\n",
-               stats.messages_handled, stats.runs, stats.timers_fired);
+    if (weft_stats_read(runtime, WEFT_STATS_ALL, &stats) < 0 ||
+        weft_histogram_read(runtime, WEFT_STATS_ALL, WEFT_HISTOGRAM_MAILBOX_WAIT, &wait) < 0) {
+        return;
     }
-    if (weft_histogram_read(runtime, WEFT_STATS_ALL, WEFT_HISTOGRAM_MAILBOX_WAIT, &wait) == 0) {
-        printf("in the mailbox: median %" PRIu64 " ns, 99 %% %" PRIu64 " ns, max %" PRIu64 " ns\n",
-               weft_histogram_quantile(&wait, 500), weft_histogram_quantile(&wait, 990), wait.max);
-    }
+    printf("%" PRIu64 " messages handled in %" PRIu64 " turns, %" PRIu64 " timers fired\n",
+           stats.messages_handled, stats.runs, stats.timers_fired);
+    printf("in the mailbox: median %" PRIu64 " ns, 99 %% %" PRIu64 " ns, max %" PRIu64 " ns\n",
+           weft_histogram_quantile(&wait, 500), weft_histogram_quantile(&wait, 990), wait.max);
 }
 
 int main(int argc, char **argv) {
@@ -137,12 +135,12 @@ int main(int argc, char **argv) {
     char error[256] = "";
     int rc = weft_config_load(&config, argc > 1 ? argv[1] : NULL, error, sizeof(error));
     if (rc < 0 || (rc = weft_runtime_create(&config, &runtime)) < 0) {
-        fprintf(stderr, "counter: %s %s\n", weft_strerror(rc), error);
+        fprintf(stderr, "counter: %s\n", error[0] != '\0' ? error : weft_strerror(rc));
         return 1;
     }
     rc = run(runtime);
     print_statistics(runtime);
-    int stopped = weft_runtime_stop(runtime, STOP_NS); /* terminate of every actor runs */
+    int stopped = weft_runtime_stop(runtime, 2 * SECOND_NS); /* terminate of every actor runs */
     if (stopped < 0 || weft_runtime_destroy(&runtime) < 0 || rc < 0) {
         fprintf(stderr, "counter: %s\n", weft_strerror(rc < 0 ? rc : stopped));
         return 1;

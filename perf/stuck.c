@@ -3,8 +3,8 @@
  * stuck: two schedulers, one handler that computes for a second, and 64 other actors that send
  * each other a message a millisecond each. How late are their messages meanwhile?
  *
- * Open loop: every actor has a timer of one millisecond and sends, at each tick, all messages that
- * were due by then, each stamped with the time it was due. Latency is from that time to the
+ * Open loop: every actor has a timer for its next message and sends, when it fires, all messages
+ * that were due by then, each stamped with the time it was due. Latency is from that time to the
  * receiving handler, so it holds the timer's lateness, and a wait hides no later message. Half of
  * the actors start on either scheduler; the one that gets stuck is pinned to scheduler 2.
  * stuck_base_p99 is the same from the messages that were due before.
@@ -52,7 +52,6 @@ struct talker {
     uint64_t sent;
     uint64_t received;
     struct sample *samples;
-    weft_timer timer;
 };
 
 static int pointer_init(weft_ctx *ctx, void *state, const void *arg, size_t arg_size) {
@@ -67,6 +66,14 @@ static uint64_t talker_due(const struct talker *talker) {
            (uint64_t)talker->index * (PERIOD_NS / ACTORS);
 }
 
+/* The next tick is when the next message is due: a timer of its own, so that its phase is exact. */
+static void talker_wait(weft_ctx *ctx, const struct talker *talker) {
+    uint64_t now = perf_clock_ns();
+    uint64_t due = talker_due(talker);
+
+    perf_check(weft_timer_start(ctx, due > now ? due - now : 0, TAG_TICK, 0, NULL), "timer");
+}
+
 static void talker_tick(weft_ctx *ctx, struct talker *talker) {
     struct stuck_job *job = talker->job;
     uint64_t now = perf_clock_ns();
@@ -78,8 +85,8 @@ static void talker_tick(weft_ctx *ctx, struct talker *talker) {
         perf_send(ctx, job->pids[target], TAG_STAMP, talker_due(talker));
         talker->sent++;
     }
-    if (talker->sent == job->ticks) {
-        (void)weft_timer_cancel(ctx, talker->timer); /* a tick may be on its way: it is ignored */
+    if (talker->sent < job->ticks) {
+        talker_wait(ctx, talker);
     }
 }
 
@@ -93,7 +100,7 @@ static int talker_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
         return WEFT_CONTINUE;
     }
     if (weft_msg_tag(msg) == TAG_START) {
-        perf_check(weft_timer_repeat(ctx, PERIOD_NS, TAG_TICK, 0, &talker->timer), "timer");
+        talker_wait(ctx, talker);
         return WEFT_CONTINUE;
     }
     now = perf_clock_ns();

@@ -61,12 +61,25 @@ int weft__blocking_create(weft_runtime *runtime) {
     return 0;
 }
 
+/* Takes a helper off the stack of sleepers. Bounded by the helpers. Under lock. */
+static void leave_stack(struct weft__blocking *pool, struct helper *helper) {
+    uint32_t *link = &pool->asleep;
+    while (*link != (uint32_t)(helper - pool->helpers) + 1) {
+        link = &pool->helpers[*link - 1].next_asleep;
+    }
+    *link = helper->next_asleep;
+    helper->asleep = false;
+}
+
 /* The next job, or false: the helper is on the stack of sleepers then. */
 static bool take_job(struct weft__blocking *pool, struct helper *helper, struct job *ret_job) {
     weft_env *env = pool->runtime->core.env;
     uint64_t now_ns = env->now_mono_ns(env);
     weft__lock_enter(&pool->lock, env);
     bool found = pool->queued != 0;
+    if (found && helper->asleep) {
+        leave_stack(pool, helper); /* woken spuriously: nobody has popped it */
+    }
     if (found) {
         *ret_job = pool->jobs[pool->head];
         pool->head = (pool->head + 1) % pool->capacity;

@@ -5,6 +5,8 @@
  */
 #include "sched/actor.h"
 
+enum { EXACT_NS = 100000000 /* shorter timeouts are counted from a clock read for them */ };
+
 struct weft__ext *weft__ext_of(struct weft_ctx *ctx) {
     if (weft_likely(ctx->ext != NULL)) {
         return ctx->ext;
@@ -76,8 +78,12 @@ int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, si
             return result;
         }
     }
-    weft__refresh_clock(s);
     uint64_t wait_ns = timeout_ns == 0 ? s->runtime->config.call_timeout_ns : timeout_ns;
+    if (weft_unlikely(wait_ns < EXACT_NS)) {
+        s->now_ns = weft__now(s->core);
+    } else {
+        weft__refresh_clock(s); /* the turn's clock is at most a step or a watchdog period old */
+    }
     uint64_t deadline_ns = weft_add_saturated(s->now_ns, wait_ns);
     uint64_t reference = weft__calls_add(&ext->calls, token, deadline_ns);
     msg->weft__u.weft__r.weft__ref = reference;

@@ -93,7 +93,8 @@ WEFT_INLINE bool weft__idle_clear(weft_atomic_u64 *set, uint32_t id) {
 }
 
 /* Takes the announcement or the nap back. False: a waker was faster; its driver wake comes, and
- * the caller counts as a searcher. Scheduler only. */
+ * the caller counts as a searcher. True: nobody else answers for what the caller saw waiting; it
+ * must do that work, or search again. Scheduler only. */
 WEFT_INLINE bool weft__idle_retract(struct weft__idle *idle, uint32_t id) {
     return weft__idle_clear(idle->sleepers, id) || weft__idle_clear(idle->nappers, id);
 }

@@ -484,7 +484,8 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
     if (!ctx->type->small) {
         weft__free(s->core, ctx->state, ctx->type->def.state_size, "state");
     }
-    weft_counter_add(&s->counters.exits, 1);
+    /* Published: who has counted this exit sees every birth before it (runtime.c, living). */
+    weft_store64_release(&s->counters.exits, weft_load64_relaxed(&s->counters.exits) + 1);
     if (weft_unlikely(reason != 0 && reason != WEFT_E_SHUTDOWN && reason != WEFT_E_KILLED)) {
         weft_counter_add(&s->counters.crashes, 1);
         log_crash(s, ctx);

@@ -240,7 +240,17 @@ static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg
 
 static void want_ready(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     if (weft__arena_index(s->messages, msg) == ctx->anchor) {
-        weft__unanchor(s, ctx);
+        /* A copy waits: with the anchor out of the word the mailbox would look empty, although
+         * what came before it lies in the batch, and READY would go out at once. */
+        struct weft__draft draft = {.kind = WEFT__SIGNAL_WANT_READY};
+        weft_msg *copy;
+        if (weft__msg_make(s->runtime, s, &draft, &copy) == 0) {
+            copy->weft__from = msg->weft__from;
+            weft__msg_done(s, ctx, msg);
+            msg = copy;
+        } else { /* no memory: READY may come early */
+            weft__unanchor(s, ctx);
+        }
     }
     msg->weft__next = ctx->waiters;
     ctx->waiters = weft__arena_index(s->messages, msg);
@@ -306,7 +316,7 @@ WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
             weft__msg_done(s, ctx, msg); /* its caller has its timeout, or gets it right now */
             return;
         }
-        /* fall through */
+        WEFT_FALLTHROUGH;
     case WEFT_MSG_USER:
         if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_SERIAL) != 0) && stash(s, ctx, msg)) {
             return;
@@ -319,7 +329,7 @@ WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
         return;
     case WEFT_MSG_READY:
         weft__busy_remove(ctx, msg->weft__from);
-        /* fall through */
+        WEFT_FALLTHROUGH;
     case WEFT_MSG_DONE:
     case WEFT_MSG_DEAD:
         weft_counter_add(&s->counters.signals, 1);
@@ -354,6 +364,11 @@ WEFT_INLINE uint32_t exact_consumed(struct weft__scheduler *s, const struct weft
 
 /* Leaves the actor idle if nothing came. After true it may run elsewhere already. */
 WEFT_INLINE bool go_idle(struct weft__scheduler *s, struct weft_ctx *ctx) {
+#ifdef WEFT_PLANT_DOUBLE_RUN
+    if ((uint32_t)weft_load64_acquire(&ctx->mailbox.word) == WEFT__MAILBOX_IDLE) {
+        return true;
+    }
+#endif
     uint32_t anchor = ctx->anchor;
     ctx->anchor = 0;
     WEFT__POINT(s->core, WEFT__POINT_IDLE);

@@ -529,6 +529,7 @@ int weft_runtime_drive(weft_runtime *runtime, uint64_t run_ns, uint64_t wait_ns)
     uint64_t until_ns = run_ns == 0 ? UINT64_MAX : weft_add_saturated(now_ns, run_ns);
     bool ran = false;
     bool waited = wait_ns == 0;
+    bool emptied = false;
     for (;;) { /* bounded by run_ns and wait_ns, or by what there is to do */
         if (s->phase == WEFT__PHASE_EXITED) {
             return WEFT_E_SHUTDOWN;
@@ -536,14 +537,18 @@ int weft_runtime_drive(weft_runtime *runtime, uint64_t run_ns, uint64_t wait_ns)
         uint64_t deadline_ns = UINT64_MAX;
         enum weft_step step = weft__scheduler_step(s, &deadline_ns);
         ran = ran || step == WEFT_STEP_RAN;
+        emptied = emptied && step != WEFT_STEP_RAN;
         if (step == WEFT_STEP_PARK) {
             now_ns = env->now_mono_ns(env);
+            if (emptied) {
+                return ran ? 1 : 0;
+            }
             if (waited || ran) {
-                env->driver_park(env, s->driver, 0); /* empties the descriptor */
-                if (weft__idle_announced(&runtime->idle, s->id)) {
-                    return ran ? 1 : 0;
-                }
-                continue; /* woken in between */
+                /* Empty the descriptor, then look once more: what came before that is seen now,
+                 * what comes later makes it readable again. */
+                env->driver_park(env, s->driver, 0);
+                emptied = true;
+                continue;
             }
             waited = true;
             uint64_t wake_ns = weft_add_saturated(now_ns, wait_ns);

@@ -17,6 +17,7 @@ enum {
     STEP_NS_MAX = 200000, /* a step that took longer runs fewer actors the next time */
     STEP_NS_LOW = 50000,
     SPIN_LOOKS = 8,         /* looks into the inbox between two rounds of a search */
+    PINNED_WAIT_MAX = 64,   /* other actors between two pinned ones at most */
     OWN_NS = 2000,          /* a search begins with looking only for work of one's own */
     FLUSH_STEPS = 16,       /* steps after which collected cells go home, however few */
     STEAL_WORTH_NS = 40000, /* a steal that keeps a scheduler busy for less was not worth it */
@@ -97,6 +98,12 @@ static void inbox_push(weft_runtime *runtime, uint32_t id, struct weft_ctx *slot
     weft__inbox_push(&runtime->schedulers[id]->inbox, slot->index, &slot->link);
 }
 
+/* Whom to wake for the inbox of scheduler id, or -1. A driven scheduler is in none of the sets of
+ * idle.h: its driver's token says whether its descriptor is readable already. */
+static int wake_owner(weft_runtime *runtime, uint32_t id) {
+    return runtime->schedulers[id]->driven ? (int)id : weft__idle_published_to(&runtime->idle, id);
+}
+
 /* Scheduler id has something in its inbox: it is woken at the end of the run. */
 static void ring_doorbell(struct weft__scheduler *s, uint32_t id) {
     s->doorbells[id / 64] |= (uint64_t)1 << (id % 64);
@@ -151,7 +158,7 @@ void weft__schedule_outside(weft_runtime *runtime, struct weft_ctx *slot) {
         return;
     }
     inbox_push(runtime, id, slot);
-    weft__wake(runtime, weft__idle_published_to(&runtime->idle, id));
+    weft__wake(runtime, wake_owner(runtime, id));
 }
 
 void weft__doorbells_ring(struct weft__scheduler *s) {
@@ -178,7 +185,7 @@ void weft__doorbells_ring(struct weft__scheduler *s) {
         while (s->doorbells[word] != 0) {
             uint32_t target = word * 64 + (uint32_t)__builtin_ctzll(s->doorbells[word]);
             s->doorbells[word] &= s->doorbells[word] - 1;
-            int id = weft__idle_published_to(idle, target);
+            int id = wake_owner(s->runtime, target);
             if (id >= 0) {
                 weft_counter_add(&s->counters.wakes, 1);
                 weft__wake(s->runtime, id);
@@ -314,11 +321,15 @@ WEFT_INLINE uint32_t next_actor(struct weft__scheduler *s) {
         ring_push(s, index);
     }
     s->lifo_runs = 0;
-    /* Pinned actors and the others take turns. */
-    if (weft_unlikely(s->pinned.count != 0) &&
-        ((weft_load64_relaxed(&s->run_seq) & 1) == 0 ||
-         (s->claim_at == s->claim_count && weft__runq_length(&s->ring) == 0))) {
-        return list_take(s, &s->pinned);
+    if (weft_unlikely(s->pinned.count != 0)) {
+        uint32_t others = s->claim_count - s->claim_at + weft__runq_length(&s->ring);
+        if (s->pinned_wait == 0 || others == 0) {
+            /* As in one queue: each pinned actor is followed by its share of the others. */
+            uint32_t share = others / s->pinned.count;
+            s->pinned_wait = share < PINNED_WAIT_MAX ? share : PINNED_WAIT_MAX;
+            return list_take(s, &s->pinned);
+        }
+        s->pinned_wait--;
     }
     if (s->claim_at < s->claim_count) {
         return next_claimed(s);
@@ -477,6 +488,7 @@ static void adapt(struct weft__scheduler *s, uint64_t before_ns) {
 static enum weft_step step_run(struct weft__scheduler *s) {
     uint64_t before_ns = s->now_ns;
     bool found = look_around(s);
+    weft__doorbells(s); /* before a handler that may take long */
     adapt(s, before_ns);
     if (!s->alone && ++s->balance_steps >= BALANCE_STEPS) {
         s->balance_steps = 0;
@@ -509,14 +521,10 @@ static bool own_work(const struct weft__scheduler *s) {
            weft__runq_length(&s->ring) != 0;
 }
 
-/* Is there work this scheduler could do? Looks without taking. */
-static bool work_waits(const struct weft__scheduler *s) {
+/* Is there something in anybody's ring? */
+static bool rings_wait(const struct weft__scheduler *s) {
     const weft_runtime *runtime = s->runtime;
-    if (!weft__inbox_empty(&s->inbox) || weft_load32_acquire(&runtime->overflow.count) != 0 ||
-        own_work(s) || weft_load32_acquire(&s->wheel.cancelled) != 0) {
-        return true;
-    }
-    if (runtime->config.steal == WEFT_STEAL_NONE || s->now_ns < s->nap_until_ns) {
+    if (runtime->config.steal == WEFT_STEAL_NONE) {
         return false;
     }
     for (uint32_t id = 0; id < runtime->count; id++) {
@@ -527,6 +535,12 @@ static bool work_waits(const struct weft__scheduler *s) {
     return false;
 }
 
+/* Is there work for this scheduler besides others' rings? Looks without taking. */
+static bool work_waits(const struct weft__scheduler *s) {
+    return !weft__inbox_empty(&s->inbox) || weft_load32_acquire(&s->runtime->overflow.count) != 0 ||
+           own_work(s) || weft_load32_acquire(&s->wheel.cancelled) != 0;
+}
+
 /* Found something: no searcher any more. The last one sees to it that more work is looked after. */
 static void stop_searching(struct weft__scheduler *s) {
     s->phase = WEFT__PHASE_RUN;
@@ -534,7 +548,7 @@ static void stop_searching(struct weft__scheduler *s) {
         return;
     }
     s->searching = false;
-    if (weft__idle_found(&s->runtime->idle) && work_waits(s)) {
+    if (weft__idle_found(&s->runtime->idle) && (work_waits(s) || rings_wait(s))) {
         s->published++; /* rung with the next doorbells */
     }
 }
@@ -582,14 +596,26 @@ static enum weft_step step_search(struct weft__scheduler *s) {
 /* ---- sleeping ------------------------------------------------------------------------------ */
 
 static enum weft_step step_announce(struct weft__scheduler *s) {
+    bool covering = s->searching; /* others relied on us for what they published meanwhile */
     weft__pool_flush(&s->pool);
-    if (s->now_ns < s->nap_until_ns) {
-        weft__idle_nap(&s->runtime->idle, s->id, s->searching);
+    s->searching = false;
+    if (s->driven) {
+        /* Who knows when the program drives it again: nobody may count on it. Work of its own
+         * makes its descriptor readable (wake_owner). */
+        if (covering) {
+            (void)weft__idle_found(&s->runtime->idle);
+        }
+        s->nap_until_ns = 0;
+    } else if (s->now_ns < s->nap_until_ns) {
+        weft__idle_nap(&s->runtime->idle, s->id, covering);
     } else {
         s->nap_until_ns = 0;
-        weft__idle_announce(&s->runtime->idle, s->id, s->searching);
+        weft__idle_announce(&s->runtime->idle, s->id, covering);
     }
-    s->searching = false;
+    if (covering && (s->driven || s->nap_until_ns != 0) && rings_wait(s)) {
+        s->published++; /* not for us, then: somebody else */
+        weft__doorbells(s);
+    }
     s->phase = WEFT__PHASE_RECHECK;
     WEFT__POINT(s->core, WEFT__POINT_PARK);
     return WEFT_STEP_IDLE;
@@ -597,7 +623,7 @@ static enum weft_step step_announce(struct weft__scheduler *s) {
 
 /* Awake again: whoever cleared our announcement has counted us as a searcher. */
 static void wake_up(struct weft__scheduler *s) {
-    s->searching = !weft__idle_retract(&s->runtime->idle, s->id);
+    s->searching = !s->driven && !weft__idle_retract(&s->runtime->idle, s->id);
     s->called = s->searching;
     s->search_until_ns = 0;
     s->phase = WEFT__PHASE_SEARCH;
@@ -623,7 +649,8 @@ static uint64_t trim_time(struct weft__scheduler *s) {
 static enum weft_step step_recheck(struct weft__scheduler *s, uint64_t *deadline_ns) {
     uint32_t phase = weft__phase(s->runtime);
     if (phase == WEFT__RUNTIME_LEAVING || work_waits(s) ||
-        !weft__idle_announced(&s->runtime->idle, s->id)) {
+        (s->nap_until_ns == 0 && !s->driven && rings_wait(s)) ||
+        (!s->driven && !weft__idle_announced(&s->runtime->idle, s->id))) {
         wake_up(s);
         return WEFT_STEP_IDLE;
     }

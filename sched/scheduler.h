@@ -158,6 +158,7 @@ struct weft__scheduler {
     bool called;       /* woken by somebody: may steal in spite of a nap */
     int drawn_to;      /* scheduler of an overloaded actor the current one feeds, or -1 */
     struct weft__slots pinned;
+    uint32_t pinned_wait; /* others to run before the next pinned actor */
     struct weft__prng prng;
     struct weft__slots free_slots;
     uint64_t slot_bump;

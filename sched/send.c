@@ -419,6 +419,7 @@ int weft_reply(weft_ctx *ctx, weft_msg **request, uint32_t tag, const void *data
                                 .kind = WEFT_MSG_REPLY,
                                 .wide = true};
     if (draft.data == NULL) {
+        weft_msg_release(ctx, request);
         return -EINVAL;
     }
     return reply_draft(ctx, request, &draft);
@@ -427,6 +428,7 @@ int weft_reply(weft_ctx *ctx, weft_msg **request, uint32_t tag, const void *data
 int weft_reply_buf(weft_ctx *ctx, weft_msg **request, uint32_t tag, weft_buf *buf, size_t offset,
                    size_t size) {
     if (!slice_fits(buf, offset, size)) {
+        weft_msg_release(ctx, request);
         return -EINVAL;
     }
     struct weft__draft draft = {.data = (char *)buf->data + offset,
@@ -439,7 +441,11 @@ int weft_reply_buf(weft_ctx *ctx, weft_msg **request, uint32_t tag, weft_buf *bu
 }
 
 int weft_reply_error(weft_ctx *ctx, weft_msg **request, int status) {
-    if (request == NULL || *request == NULL || status >= 0) {
+    if (status >= 0) {
+        weft_msg_release(ctx, request);
+        return -EINVAL;
+    }
+    if (request == NULL || *request == NULL) {
         return -EINVAL;
     }
     struct weft__scheduler *s = ctx->runner;

@@ -169,6 +169,14 @@ int weft_histogram_read(weft_runtime *runtime, uint32_t scheduler, enum weft_his
 
 /* ---- inspection ---------------------------------------------------------------------------- */
 
+/* As its user knows it: without the doubling for drop-old. */
+static uint32_t mailbox_max(const weft_type *type) {
+    if (type->bound == 0) {
+        return WEFT_MAILBOX_UNBOUNDED;
+    }
+    return (type->traits & WEFT__TRAIT_DROP_OLD) != 0 ? type->bound / 2 : type->bound;
+}
+
 int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info) {
     if (runtime == NULL || ret_info == NULL) {
         return -EINVAL;
@@ -193,7 +201,7 @@ int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info)
         .type = runtime->types[type],
         .cell = low == WEFT__MAILBOX_IDLE ? WEFT_CELL_IDLE : WEFT_CELL_READY,
         .mailbox = weft__mailbox_length(&slot->mailbox, &runtime->core.messages),
-        .mailbox_max = runtime->types[type]->bound,
+        .mailbox_max = mailbox_max(runtime->types[type]),
         .scheduler = weft_load32_relaxed(&slot->scheduler) + 1,
         .pinned = (traits & WEFT__TRAIT_PINNED) != 0,
         .messages = weft_load64_relaxed(&slot->handled),

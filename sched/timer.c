@@ -125,7 +125,7 @@ static int start_timer(weft_ctx *ctx, const struct start *start, weft_timer *ret
         return result;
     }
     struct weft__timer *record = record_at(&ext->timers, index);
-    weft__refresh_clock(s);
+    s->now_ns = weft__now(s->core); /* not the turn's: a timer is never early */
     uint64_t due_ns = weft_add_saturated(s->now_ns, start->delay_ns);
     struct weft__armed armed;
     result = arm(s, ctx, index, due_ns, &armed);

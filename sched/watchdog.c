@@ -70,6 +70,12 @@ static void rescue(weft_runtime *runtime, struct weft__scheduler *s) {
         weft__bias_depart(&s->bias);
     }
     rescued += rescue_inbox(runtime, s);
+    if (weft__runq_length(&s->ring) != 0) {
+        /* Thieves may take from the ring, but the doorbell for what the stuck handler itself has
+         * woken rings only at its end. */
+        int id = weft__idle_published(&runtime->idle);
+        weft__wake(runtime, id >= 0 ? id : weft__idle_claim_napper(&runtime->idle));
+    }
     if (rescued != 0) {
         WEFT__COUNT(runtime, NULL, rescued, rescued);
     }

@@ -150,7 +150,8 @@ enum { WEFT_TIMEOUT_DEFAULT = 0 };
 
 /* Sends a request and returns. Exactly one REPLY message with this token follows: the answer, or
  * its status says why there is none. When this returns an error no REPLY follows. timeout_ns 0 is
- * the configured default. Errors as weft_send, and WEFT_E_LIMIT (pending calls), -EDEADLK (a
+ * the configured default. Errors as weft_send (a full mailbox refuses a request whatever its
+ * policy; READY follows for policy reject only), and WEFT_E_LIMIT (pending calls), -EDEADLK (a
  * serial actor calls itself). Actor only. */
 WEFT_API int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size,
                        uint64_t timeout_ns, uint64_t token);

@@ -2,7 +2,7 @@
  *
  * How to test actors of your own with weft/sim.h: the whole program, two schedulers and five
  * minutes of its time, in one thread and a few milliseconds, in an order drawn from a seed. The
- * actor under test is a session that counts hits and ends after a minute without one.
+ * actor under test is a visitor that counts hits and ends after a minute without one.
  */
 #include <check.h>
 #include <stdlib.h>
@@ -13,28 +13,28 @@
 
 #define SECOND_NS UINT64_C(1000000000)
 
-enum { SESSION_HIT = 1, SESSION_IDLE = 2 };
+enum { VISITOR_HIT = 1, VISITOR_IDLE = 2 };
 
-struct session {
+struct visitor {
     uint64_t hits;
     weft_timer idle;
 };
 
-static int session_init(weft_ctx *ctx, void *state, const void *arg, size_t arg_size) {
+static int visitor_init(weft_ctx *ctx, void *state, const void *arg, size_t arg_size) {
     (void)arg;
     (void)arg_size;
-    struct session *session = state;
-    return weft_timer_start(ctx, 60 * SECOND_NS, SESSION_IDLE, 0, &session->idle);
+    struct visitor *visitor = state;
+    return weft_timer_start(ctx, 60 * SECOND_NS, VISITOR_IDLE, 0, &visitor->idle);
 }
 
-static int session_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
-    struct session *session = state;
+static int visitor_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
+    struct visitor *visitor = state;
     switch (weft_msg_kind(msg)) {
     case WEFT_MSG_REQUEST:
-        session->hits++;
-        (void)weft_timer_cancel(ctx, session->idle);
-        (void)weft_timer_start(ctx, 60 * SECOND_NS, SESSION_IDLE, 0, &session->idle);
-        (void)weft_reply(ctx, &msg, SESSION_HIT, &session->hits, sizeof(session->hits));
+        visitor->hits++;
+        (void)weft_timer_cancel(ctx, visitor->idle);
+        (void)weft_timer_start(ctx, 60 * SECOND_NS, VISITOR_IDLE, 0, &visitor->idle);
+        (void)weft_reply(ctx, &msg, VISITOR_HIT, &visitor->hits, sizeof(visitor->hits));
         return WEFT_CONTINUE;
     case WEFT_MSG_TIMER:
         return WEFT_STOP;
@@ -43,12 +43,12 @@ static int session_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
     }
 }
 
-static const weft_type_def session_type = {
+static const weft_type_def visitor_type = {
     .struct_size = WEFT_TYPE_DEF_INIT,
-    .name = "session",
-    .state_size = sizeof(struct session),
-    .init = session_init,
-    .receive = session_receive,
+    .name = "visitor",
+    .state_size = sizeof(struct visitor),
+    .init = visitor_init,
+    .receive = visitor_receive,
 };
 
 /* ---- the test ------------------------------------------------------------------------------ */
@@ -58,7 +58,7 @@ struct world {
     weft_sim *sim;
     weft_runtime *runtime;
     weft_cq *queue;
-    weft_pid session;
+    weft_pid visitor;
 };
 
 static void world_start(struct world *world, uint64_t seed) {
@@ -69,10 +69,10 @@ static void world_start(struct world *world, uint64_t seed) {
     ck_assert_int_eq(weft_sim_create(&options, &world->sim), 0);
     ck_assert_int_eq(weft_runtime_create_env(&config, weft_sim_env(world->sim), &world->runtime),
                      0);
-    ck_assert_int_eq(weft_type_register(world->runtime, &session_type, &type), 0);
+    ck_assert_int_eq(weft_type_register(world->runtime, &visitor_type, &type), 0);
     ck_assert_int_eq(weft_runtime_start(world->runtime), 0);
     ck_assert_int_eq(weft_cq_create(world->runtime, 8, &world->queue), 0);
-    ck_assert_int_eq(weft_runtime_spawn(world->runtime, type, NULL, &world->session), 0);
+    ck_assert_int_eq(weft_runtime_spawn(world->runtime, type, NULL, &world->visitor), 0);
 }
 
 static void world_end(struct world *world) {
@@ -92,11 +92,11 @@ static bool answer_came(void *arg) {
     return weft_cq_next(answer->world->queue, &answer->completion) == 1;
 }
 
-/* Hits the session and waits for the count; a negative result says why there is none. */
-static int64_t session_hit(struct world *world) {
+/* Hits the visitor and waits for the count; a negative result says why there is none. */
+static int64_t visitor_hit(struct world *world) {
     struct answer answer = {.world = world};
     int status =
-        weft_cq_call(world->queue, world->session, SESSION_HIT, NULL, 0, WEFT_TIMEOUT_DEFAULT, 1);
+        weft_cq_call(world->queue, world->visitor, VISITOR_HIT, NULL, 0, WEFT_TIMEOUT_DEFAULT, 1);
     if (status < 0) {
         return status;
     }
@@ -113,16 +113,16 @@ static void world_wait(struct world *world, uint64_t seconds) {
     (void)weft_sim_run(world->sim, 1000000, until_ns, NULL, NULL);
 }
 
-START_TEST(test_session_ends_after_a_minute_without_hits) {
+START_TEST(test_visitor_ends_after_a_minute_without_hits) {
     for (uint64_t seed = 1; seed <= 50; seed++) {
         struct world world = {0};
         world_start(&world, seed);
         for (int64_t hit = 1; hit <= 5; hit++) {
-            ck_assert_int_eq(session_hit(&world), hit);
+            ck_assert_int_eq(visitor_hit(&world), hit);
             world_wait(&world, 50);
         }
         world_wait(&world, 11);
-        ck_assert_int_eq(session_hit(&world), WEFT_E_NOPROC);
+        ck_assert_int_eq(visitor_hit(&world), WEFT_E_NOPROC);
         world_end(&world);
     }
 }
@@ -130,9 +130,9 @@ END_TEST
 
 int main(void) {
     Suite *suite = suite_create("user");
-    TCase *tcase = tcase_create("session");
+    TCase *tcase = tcase_create("visitor");
     tcase_set_timeout(tcase, 60);
-    tcase_add_test(tcase, test_session_ends_after_a_minute_without_hits);
+    tcase_add_test(tcase, test_visitor_ends_after_a_minute_without_hits);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -277,7 +277,7 @@ START_TEST(nothing_is_spawned_once_the_runtime_stops) {
 }
 END_TEST
 
-START_TEST(the_limit_of_actors_is_an_error_and_ended_ones_make_room) {
+START_TEST(the_limit_of_actors_is_an_error) {
     weft_config config = rig_config(1);
     config.actors_max = 1;
     struct rig rig = rig_start_with(&config);
@@ -665,7 +665,7 @@ int main(void) {
     tcase_add_loop_test(tcase, a_pinned_actor_runs_only_where_it_was_put, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, an_actor_knows_itself_and_its_parent, 0, SCHEDULER_CASES);
     tcase_add_test(tcase, nothing_is_spawned_once_the_runtime_stops);
-    tcase_add_test(tcase, the_limit_of_actors_is_an_error_and_ended_ones_make_room);
+    tcase_add_test(tcase, the_limit_of_actors_is_an_error);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("ends");
     tcase_set_timeout(tcase, 60);
@@ -676,6 +676,7 @@ int main(void) {
     tcase_add_loop_test(tcase, a_stop_acts_before_queued_user_messages, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, a_kill_acts_before_queued_user_messages_and_without_terminate, 0,
                         SCHEDULER_CASES);
+    tcase_add_loop_test(tcase, a_kill_ends_an_actor_with_a_long_queue_soon, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, an_actor_stops_and_kills_others_and_itself, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, cleanups_run_once_in_reverse_order_however_it_ends, 0,
                         SCHEDULER_CASES);
@@ -686,11 +687,6 @@ int main(void) {
                         SCHEDULER_CASES);
     tcase_add_test(tcase, pids_that_were_never_given_out_name_nobody);
     tcase_add_loop_test(tcase, stopping_the_runtime_ends_all_with_its_reason, 0, SCHEDULER_CASES);
-    suite_add_tcase(suite, tcase);
-    tcase = tcase_create("open");
-    tcase_set_timeout(tcase, 60);
-    tcase_set_tags(tcase, "open");
-    tcase_add_loop_test(tcase, a_kill_ends_an_actor_with_a_long_queue_soon, 0, SCHEDULER_CASES);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -165,6 +165,31 @@ START_TEST(a_timer_is_cancelled_exactly_although_its_message_is_queued) {
 }
 END_TEST
 
+static void start_after_work(weft_ctx *ctx, void *arg) {
+    struct plan *plan = arg;
+    uint64_t until_ns = clock_ns() + 3 * MS_NS; /* shorter than the watchdog's period */
+    while (clock_ns() < until_ns) {
+        weft_pause();
+    }
+    plan->started_ns = clock_ns();
+    plan->result = weft_timer_start(ctx, plan->delay_ns, plan->tag, plan->token, &plan->timer);
+}
+
+START_TEST(a_timer_started_late_in_a_long_handler_is_not_early) {
+    struct rig rig = rig_start(schedulers_of(_i));
+    struct probe probe = PROBE_INIT;
+    weft_pid pid = rig_spawn(&rig, &probe);
+    for (uint32_t i = 0; i < 10; i++) {
+        struct plan plan = {.delay_ns = 2 * MS_NS};
+        act(&rig, pid, start_after_work, &plan);
+        eventually(probe_count(&probe) == i + 1);
+        ck_assert_uint_ge(probe_at(&probe, i).at_ns - plan.started_ns, plan.delay_ns);
+    }
+    rig_stop(&rig);
+    probe_fini(&probe);
+}
+END_TEST
+
 START_TEST(a_stale_handle_never_names_a_later_timer) {
     struct rig rig = rig_start(schedulers_of(_i));
     struct probe probe = PROBE_INIT;
@@ -383,6 +408,12 @@ int main(void) {
                         SCHEDULER_CASES);
     tcase_add_loop_test(tcase, timers_of_an_ended_actor_vanish, 0, SCHEDULER_CASES);
     tcase_add_test(tcase, timers_of_one_actor_are_limited);
+    suite_add_tcase(suite, tcase);
+    tcase = tcase_create("open");
+    tcase_set_timeout(tcase, 60);
+    tcase_set_tags(tcase, "open");
+    tcase_add_loop_test(tcase, a_timer_started_late_in_a_long_handler_is_not_early, 0,
+                        SCHEDULER_CASES);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
