@@ -230,6 +230,7 @@ void perf_cross_sleeping_configure(weft_config *config);
 void perf_stuck(struct perf *perf);
 void perf_stuck_configure(weft_config *config);
 void perf_mailbox_wait(struct perf *perf);
+void perf_call_open(struct perf *perf);
 void perf_timers(struct perf *perf);
 void perf_timers_late(struct perf *perf);
 

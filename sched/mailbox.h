@@ -79,8 +79,14 @@ WEFT_INLINE int weft__mailbox_push(struct weft__mailbox *mailbox, const struct w
         uint32_t consumed = weft_load32_relaxed(&mailbox->consumed);
         uint32_t last = head < WEFT__MAILBOX_FIRST
                             ? consumed
-                            : weft_load32_relaxed(weft__msg_seq(weft__arena_msg(arena, head)));
+                            : weft_load32_acquire(weft__msg_seq(weft__arena_msg(arena, head)));
         if (weft_unlikely(bound != 0 && (int32_t)(last - consumed) >= (int32_t)bound)) {
+            /* I3: nobody is refused because of a number that belongs to another message by now. */
+            uint64_t again = weft_load64_acquire(&mailbox->word);
+            if (again != word) {
+                word = again;
+                continue;
+            }
             return -EBUSY;
         }
         msg->weft__next = head;
