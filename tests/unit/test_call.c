@@ -48,7 +48,7 @@ static int serve(weft_ctx *ctx, struct probe *probe, weft_msg *msg) {
     switch (weft_msg_tag(msg)) {
     case TAG_GATE:
         probe_wait(probe);
-        /* fall through */
+        __attribute__((fallthrough));
     case TAG_ECHO:
         ck_assert_int_eq(weft_reply(ctx, &request, TAG_ECHO, data, size), 0);
         ck_assert_ptr_null(request);
