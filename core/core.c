@@ -37,6 +37,7 @@ int weft__core_init(struct weft__core *core, const weft_config *config, weft_env
     core->log = config->log;
     core->log_level = config->log_level;
     env->random(env, &core->seed, sizeof(core->seed));
+    weft_assert(config->arena_bytes / WEFT__CELL_BYTES <= (uint64_t)UINT32_MAX + 1); /* indices */
     int result = weft__arena_init(&core->messages, config->arena_bytes, WEFT__PIECE_BYTES,
                                   "messages", !config->huge_pages_none);
     if (result != 0) {
