@@ -50,6 +50,9 @@ void weft__arena_fini(struct weft__arena *arena) {
 
 int weft__arena_grow(struct weft__arena *arena, const weft_allocator *allocator, bool huge,
                      uint64_t *ret_offset) {
+    if (weft_load64_relaxed(&arena->used) + arena->piece_bytes > arena->bytes) {
+        return -ENOMEM; /* nothing to commit; the loop below decides */
+    }
     if (allocator->commit != NULL &&
         allocator->commit(allocator->cookie, arena->piece_bytes, arena->tag) < 0) {
         return -ENOMEM;

@@ -24,6 +24,7 @@ struct weft__core {
     /* any thread */
     weft_atomic_u64 heap_bytes; /* added by any thread; advisory: a gauge */
     weft_atomic_u64 buffers;    /* added by any thread; advisory: a gauge */
+    weft_atomic_u32 pressure; /* counts failures to get a piece; schedulers that see it move trim */
     struct weft__lock pieces_lock;
     uint32_t *free_pieces; /* under pieces_lock: offsets / WEFT__PIECE_BYTES given back */
     uint32_t free_piece_count;

@@ -60,7 +60,7 @@ static bool take_returns(struct weft__pool *pool) {
 }
 
 /* A piece for new cells: one that was given back, or a fresh one. */
-static int claim_piece(struct weft__pool *pool, uint64_t *ret_offset) {
+static int find_piece(struct weft__pool *pool, uint64_t *ret_offset) {
     struct weft__core *core = pool->core;
     weft__lock_enter(&core->pieces_lock, core->env);
     bool reused = core->free_piece_count != 0;
@@ -74,6 +74,23 @@ static int claim_piece(struct weft__pool *pool, uint64_t *ret_offset) {
     /* The first pieces of a pool are small programs' only ones: no huge pages for those. */
     return weft__arena_grow(pool->arena, &core->allocator, pool->pieces >= WEFT__CLASSES,
                             ret_offset);
+}
+
+/* The same; when there is none, what lies free in the pool of the threads outside, which has no
+ * idle moments of its own, and a hint to all schedulers that they give back theirs. */
+static int claim_piece(struct weft__pool *pool, uint64_t *ret_offset) {
+    int result = find_piece(pool, ret_offset);
+    if (weft_likely(result == 0)) {
+        return 0;
+    }
+    (void)weft_add32_acq_rel(&pool->core->pressure, 1);
+    if (pool->id != 0) {
+        struct weft__pool *shared = pool->pools[0];
+        weft__lock_enter(&shared->lock, shared->core->env);
+        weft__pool_relieve(shared);
+        weft__lock_leave(&shared->lock);
+    }
+    return find_piece(pool, ret_offset);
 }
 
 static weft_msg *carve(struct weft__pool *pool, uint32_t class) {
@@ -190,6 +207,14 @@ void weft__pool_trim(struct weft__pool *pool) {
         if (bytes > pool->keep_bytes) {
             trim_class(pool, class);
         }
+    }
+}
+
+void weft__pool_relieve(struct weft__pool *pool) {
+    pool->pressure_seen = weft_load32_relaxed(&pool->core->pressure);
+    (void)take_returns(pool);
+    for (uint32_t class = 0; class < WEFT__CLASSES; class ++) {
+        trim_class(pool, class);
     }
 }
 

@@ -46,6 +46,7 @@ struct weft__pool {
     uint64_t bump_end[WEFT__CLASSES];
     uint32_t pieces;         /* claimed so far */
     uint32_t outgoing_cells; /* in all outgoing chains */
+    uint32_t pressure_seen;  /* core.pressure that this pool has answered */
     /* owner only writes; read by statistics */
     weft_counter allocated;
     weft_counter freed; /* cells of any owner */
@@ -74,6 +75,14 @@ bool weft__pool_excess(const struct weft__pool *pool);
 /* Gives memory back to the system when more than keep_bytes lie free. Bounded by the free list,
  * about 3 ns a cell; called before a park only. Owner only. */
 void weft__pool_trim(struct weft__pool *pool);
+
+/* Memory is short somewhere: gives back all pieces that are wholly free. Owner only. */
+void weft__pool_relieve(struct weft__pool *pool);
+WEFT_INLINE void weft__pool_check_pressure(struct weft__pool *pool) {
+    if (weft_unlikely(weft_load32_relaxed(&pool->core->pressure) != pool->pressure_seen)) {
+        weft__pool_relieve(pool); /* advisory: asked again every step */
+    }
+}
 
 /* The same from any thread that is not a scheduler: through pool 0. */
 weft_msg *weft__pool_alloc_outside(struct weft__pool *shared, uint32_t class);

@@ -82,6 +82,9 @@ WEFT_INLINE void weft__batch_append(const struct weft__arena *arena, struct weft
     ctx->batch_last = more->last;
 }
 
+/* The same, but signals go before everything that waits. */
+void weft__batch_add(struct weft__scheduler *s, struct weft_ctx *ctx, struct weft__batch *taken);
+
 /* What a new message is made from. */
 struct weft__draft {
     const void *data;
@@ -214,6 +217,13 @@ int weft__slot_alloc(weft_runtime *runtime, struct weft__scheduler *s, struct we
 
 WEFT_INLINE uint64_t weft__target(weft_pid pid) {
     return (uint64_t)pid.slot << 32 | pid.gen;
+}
+
+/* Does a pid (made up, it was never given out) name a port? Those take answers only. */
+WEFT_INLINE bool weft__is_port(const struct weft__arena *slots, weft_pid pid) {
+    uint64_t end = ((uint64_t)pid.slot + 1) * sizeof(struct weft_ctx);
+    return end <= slots->bytes &&
+           (weft_load32_relaxed(&weft__slot_at(slots, pid.slot)->traits) & WEFT__TRAIT_PORT) != 0;
 }
 
 WEFT_INLINE bool weft__is_request(const weft_msg *msg) {

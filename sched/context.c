@@ -113,7 +113,8 @@ static void fill_type(weft_runtime *runtime, weft_type *type, const weft_type_de
     }
     if (def->mailbox_policy == WEFT_MAILBOX_DROP_OLD && type->bound != 0) {
         type->traits |= WEFT__TRAIT_DROP_OLD;
-        type->bound *= 2; /* senders are refused at twice the bound; the owner keeps half */
+        /* Senders are refused at twice the bound; the owner keeps half. */
+        type->bound = type->bound > INT32_MAX / 2 ? INT32_MAX - 1 : type->bound * 2;
     }
     if ((def->flags & WEFT_TYPE_SERIAL) != 0) {
         type->traits |= WEFT__TRAIT_SERIAL;

@@ -34,6 +34,7 @@ int weft_cq_create(weft_runtime *runtime, uint32_t calls_max, weft_cq **ret_queu
     }
     /* Sequences go on where the port's last queue ended: answers to its calls are late here. */
     queue->calls.seq_first = queue->port->seq;
+    (void)weft_add32_acq_rel(&runtime->queues, 1);
     *ret_queue = queue;
     return 0;
 }
@@ -47,6 +48,7 @@ void weft_cq_destroy(weft_cq **queue_at) {
     queue->magic = 0;
     queue->port->seq = weft__calls_seq_next(&queue->calls);
     weft__port_release(queue->runtime, queue->port);
+    (void)weft_add32_acq_rel(&queue->runtime->queues, UINT32_MAX);
     weft__calls_fini(&queue->calls, &queue->runtime->core);
     weft__free(&queue->runtime->core, queue, sizeof(*queue), "queue");
     *queue_at = NULL;

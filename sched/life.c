@@ -310,6 +310,7 @@ int weft_runtime_spawn(weft_runtime *runtime, const weft_type *type,
 /* ---- exit ---------------------------------------------------------------------------------- */
 
 void weft_exit(weft_ctx *ctx, int reason) {
+    reason = reason > 0 ? -EINVAL : reason;
     if ((ctx->life & WEFT__LIFE_EXITING) == 0) {
         ctx->life |= WEFT__LIFE_EXITING;
         ctx->reason = reason;
@@ -320,6 +321,9 @@ static int send_stop(weft_ctx *ctx, weft_pid target, uint8_t kind, int reason) {
     struct weft__scheduler *s = ctx->runner;
     if (target.node != s->node) {
         return target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
+    }
+    if (weft__is_port(s->slots, target)) {
+        return WEFT_E_NOPROC;
     }
     struct weft__draft draft = {.kind = kind, .wide = true};
     weft_msg *msg;
@@ -337,6 +341,9 @@ static int send_stop(weft_ctx *ctx, weft_pid target, uint8_t kind, int reason) {
 }
 
 int weft_stop(weft_ctx *ctx, weft_pid target, int reason) {
+    if (reason > 0) {
+        return -EINVAL;
+    }
     return send_stop(ctx, target, WEFT__SIGNAL_STOP, reason);
 }
 

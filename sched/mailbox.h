@@ -121,6 +121,15 @@ WEFT_INLINE bool weft__mailbox_detach(struct weft__mailbox *mailbox, uint32_t ge
     return weft_cas64_acq_rel(&mailbox->word, &word, weft__mailbox_word(gen, WEFT__MAILBOX_ACTIVE));
 }
 
+/* The same, leaving another message in its place (0: none) that the owner has taken and will
+ * handle: that one is the anchor then. Owner only. */
+WEFT_INLINE bool weft__mailbox_detach_to(struct weft__mailbox *mailbox, uint32_t gen,
+                                         uint32_t anchor, uint32_t next) {
+    uint64_t word = weft__mailbox_word(gen, anchor);
+    uint32_t low = next != 0 ? next : (uint32_t)WEFT__MAILBOX_ACTIVE;
+    return weft_cas64_acq_rel(&mailbox->word, &word, weft__mailbox_word(gen, low)); /* M1 */
+}
+
 /* Ends the tenancy: every later push with gen fails. Returns the newest message left, 0 for none
  * above anchor. Owner only. */
 WEFT_INLINE uint32_t weft__mailbox_close(struct weft__mailbox *mailbox, uint32_t gen,

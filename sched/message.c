@@ -93,18 +93,68 @@ void weft__msg_done(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *m
     }
 }
 
+/* Splits a batch into its signals and the rest, each in the order it was sent. */
+static struct weft__batch take_signals(const struct weft__arena *arena, struct weft__batch *batch) {
+    struct weft__batch signals = {0};
+    struct weft__batch rest = {0};
+    uint32_t index = batch->first;
+    while (index != 0) { /* bounded by the batch */
+        weft_msg *msg = weft__arena_msg(arena, index);
+        bool signal = (msg->weft__kind & WEFT__KIND_SIGNAL) != 0;
+        struct weft__batch *list = signal ? &signals : &rest;
+        if (list->first == 0) {
+            list->first = index;
+        } else {
+            weft__arena_msg(arena, list->last)->weft__next = index;
+        }
+        list->last = index;
+        index = msg->weft__next;
+    }
+    if (signals.first != 0) {
+        weft__arena_msg(arena, signals.last)->weft__next = 0;
+    }
+    if (rest.first != 0) {
+        weft__arena_msg(arena, rest.last)->weft__next = 0;
+    }
+    *batch = rest;
+    return signals;
+}
+
+/* Adds what was just taken: signals before everything that waits, the rest behind it. */
+void weft__batch_add(struct weft__scheduler *s, struct weft_ctx *ctx, struct weft__batch *taken) {
+    struct weft__batch batch = *taken;
+    struct weft__batch signals = take_signals(s->messages, &batch);
+    weft__batch_append(s->messages, ctx, &batch);
+    if (signals.first == 0) {
+        return;
+    }
+    weft__arena_msg(s->messages, signals.last)->weft__next = ctx->batch;
+    if (ctx->batch == 0) {
+        ctx->batch_last = signals.last;
+    }
+    ctx->batch = signals.first;
+}
+
 void weft__unanchor(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t anchor = ctx->anchor;
-    if (weft__mailbox_detach(&ctx->mailbox, ctx->gen, anchor)) {
-        ctx->anchor = 0;
+    uint32_t seq = weft_load32_relaxed(weft__msg_seq(weft__arena_msg(s->messages, anchor)));
+    uint32_t next = 0;
+    if (ctx->batch != 0) {
+        next = ctx->batch_last; /* waits as well, so it can stand in the word: the length stays */
+        weft_store32_relaxed(weft__msg_seq(weft__arena_msg(s->messages, next)), seq);
+    } else {
+        weft_store32_relaxed(&ctx->mailbox.consumed, seq);
+    }
+    if (weft__mailbox_detach_to(&ctx->mailbox, ctx->gen, anchor, next)) {
+        ctx->anchor = next;
         return;
     }
     /* Something lies above it: take that, and its newest is the anchor from now on. */
     uint32_t newest = weft__mailbox_newest(&ctx->mailbox, anchor);
     weft_assert(newest != 0);
     struct weft__batch batch = weft__mailbox_reverse(s->messages, newest, anchor);
-    weft__batch_append(s->messages, ctx, &batch);
-    ctx->anchor = batch.last;
+    weft__batch_add(s, ctx, &batch);
+    ctx->anchor = newest;
 }
 
 void weft__held_add(struct weft_ctx *ctx, struct weft__scheduler *s, weft_msg *msg) {

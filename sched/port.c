@@ -31,7 +31,7 @@ static int port_create(weft_runtime *runtime, bool want_fd, struct weft__port **
     slot->type = NULL;
     slot->batch = 0;
     slot->anchor = 0;
-    weft_store32_relaxed(&slot->bound, 0);
+    weft_store32_relaxed(&slot->bound, (uint32_t)INT32_MIN); /* answers only: those have no bound */
     weft_store32_relaxed(&slot->traits, WEFT__TRAIT_PORT);
     weft__mailbox_open(&slot->mailbox, slot->gen, WEFT__MAILBOX_IDLE);
     weft__lock_enter(&runtime->ports_lock, env);
@@ -129,7 +129,7 @@ void weft__ports_fini(weft_runtime *runtime) {
 
 static int check_target(const weft_runtime *runtime, weft_pid target) {
     if (target.node == runtime->node) {
-        return 0;
+        return weft__is_port(&runtime->slots, target) ? WEFT_E_NOPROC : 0;
     }
     return target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
 }
@@ -147,6 +147,9 @@ static int post_counted(weft_runtime *runtime, weft_pid target, weft_msg *msg) {
     }
     bool request = weft__is_request(msg);
     weft__msg_free(runtime, NULL, msg);
+    if ((traits & WEFT__TRAIT_PORT) != 0) {
+        result = WEFT_E_NOPROC; /* a forged pid: no actor */
+    }
     if ((traits & WEFT__TRAIT_DROP_NEW) != 0 && !request) {
         WEFT__COUNT(runtime, NULL, messages_sent, 1);
         WEFT__COUNT(runtime, NULL, messages_dropped, 1);
@@ -214,6 +217,9 @@ static int send_signal(weft_runtime *runtime, weft_pid target, uint8_t kind, int
 }
 
 int weft_runtime_stop_actor(weft_runtime *runtime, weft_pid target, int reason) {
+    if (reason > 0) {
+        return -EINVAL;
+    }
     return send_signal(runtime, target, WEFT__SIGNAL_STOP, reason);
 }
 
@@ -269,6 +275,7 @@ int weft_runtime_call(weft_runtime *runtime, weft_pid target, uint32_t tag, cons
     if (runtime == NULL || ret_reply == NULL || (data == NULL && size != 0)) {
         return -EINVAL;
     }
+    *ret_reply = NULL;
     if (weft__scheduler_current() != NULL) {
         return -EDEADLK;
     }

@@ -11,48 +11,6 @@ enum {
     BOOST_NS_MAX = 200000,
 };
 
-/* Splits a batch into its signals and the rest, each in the order it was sent. */
-static struct weft__batch take_signals(const struct weft__arena *arena, struct weft__batch *batch) {
-    struct weft__batch signals = {0};
-    struct weft__batch rest = {0};
-    uint32_t index = batch->first;
-    while (index != 0) { /* bounded by the batch */
-        weft_msg *msg = weft__arena_msg(arena, index);
-        bool signal = (msg->weft__kind & WEFT__KIND_SIGNAL) != 0;
-        struct weft__batch *list = signal ? &signals : &rest;
-        if (list->first == 0) {
-            list->first = index;
-        } else {
-            weft__arena_msg(arena, list->last)->weft__next = index;
-        }
-        list->last = index;
-        index = msg->weft__next;
-    }
-    if (signals.first != 0) {
-        weft__arena_msg(arena, signals.last)->weft__next = 0;
-    }
-    if (rest.first != 0) {
-        weft__arena_msg(arena, rest.last)->weft__next = 0;
-    }
-    *batch = rest;
-    return signals;
-}
-
-/* Adds what was just taken: signals before everything that waits, the rest behind it. */
-static WEFT_NOINLINE void add_batch(struct weft__scheduler *s, struct weft_ctx *ctx,
-                                    struct weft__batch batch) {
-    struct weft__batch signals = take_signals(s->messages, &batch);
-    weft__batch_append(s->messages, ctx, &batch);
-    if (signals.first == 0) {
-        return;
-    }
-    weft__arena_msg(s->messages, signals.last)->weft__next = ctx->batch;
-    if (ctx->batch == 0) {
-        ctx->batch_last = signals.last;
-    }
-    ctx->batch = signals.first;
-}
-
 /* A turn begins and the last one has left messages: those that came since are looked through, so
  * that a signal waits for one turn and not for the whole queue. */
 static WEFT_NOINLINE void absorb(struct weft__scheduler *s, struct weft_ctx *ctx) {
@@ -67,7 +25,7 @@ static WEFT_NOINLINE void absorb(struct weft__scheduler *s, struct weft_ctx *ctx
         ctx->life &= ~(uint32_t)WEFT__LIFE_ANCHOR_DONE;
         weft__pool_free(&s->pool, weft__arena_msg(s->messages, anchor));
     }
-    add_batch(s, ctx, batch);
+    weft__batch_add(s, ctx, &batch);
 }
 
 /* Policy drop-old: too many wait, the oldest user messages go. */
@@ -117,7 +75,7 @@ WEFT_INLINE bool take_batch(struct weft__scheduler *s, struct weft_ctx *ctx, uin
             ctx->batch = batch.first;
             ctx->batch_last = batch.last;
         } else {
-            add_batch(s, ctx, batch);
+            weft__batch_add(s, ctx, &batch);
         }
     }
     if (anchor != 0) { /* handled long ago, and no longer in the word */
@@ -140,7 +98,8 @@ WEFT_INLINE void receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
     if (weft_likely(s->msg != NULL)) {
         msg = s->msg;
         s->msg = NULL;
-        weft__msg_release(s, ctx, msg, WEFT_E_NOREPLY);
+        /* Its caller learns whether the answer was forgotten or nobody is left to give it. */
+        weft__msg_release(s, ctx, msg, result < 0 ? WEFT_E_NOPROC : WEFT_E_NOREPLY);
     }
     if (weft_unlikely(result != WEFT_CONTINUE)) {
         weft_exit(ctx, result == WEFT_STOP ? 0 : result > 0 ? -EINVAL : result);

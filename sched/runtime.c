@@ -250,9 +250,10 @@ static void name_thread(char name[16], uint32_t id) {
 
 static int start_threads(weft_runtime *runtime) {
     weft_env *env = runtime->core.env;
+    /* All of them, also those that will have no thread: the stopper steps those itself. */
+    weft_store32_release(&runtime->alive_threads, runtime->count);
     for (uint32_t id = 0; id < runtime->count; id++) {
         struct weft__scheduler *s = runtime->schedulers[id];
-        (void)weft_add32_acq_rel(&runtime->alive_threads, 1);
         if (s->driven) {
             /* It has not announced that it sleeps, so nobody would wake it: the descriptor is
              * readable until the program drives it for the first time. */
@@ -270,7 +271,6 @@ static int start_threads(weft_runtime *runtime) {
                                   .arg = s};
         int result = env->thread_start(env, &thread, &s->thread);
         if (result != 0) {
-            (void)weft_add32_acq_rel(&runtime->alive_threads, UINT32_MAX);
             return result;
         }
     }
@@ -420,9 +420,6 @@ static void begin_stop(weft_runtime *runtime) {
     } else if (phase == WEFT__RUNTIME_RUNNING &&
                weft_cas32_acq_rel(&runtime->phase, &phase, WEFT__RUNTIME_STOPPING)) {
         log_simple(runtime, "runtime.stop");
-        if (runtime->start_failed) { /* count the schedulers that never got a thread */
-            weft_store32_release(&runtime->alive_threads, runtime->count);
-        }
     }
     weft__barrier_heavy(&runtime->idle.barrier); /* phase before outside_busy; see weft__spawn */
     wake_everybody(runtime);
@@ -498,7 +495,8 @@ int weft_runtime_destroy(weft_runtime **runtime_at) {
         }
         phase = weft__phase(runtime);
     }
-    if (phase != WEFT__RUNTIME_STOPPED) {
+    if (phase != WEFT__RUNTIME_STOPPED || weft_load64_acquire(&runtime->core.buffers) != 0 ||
+        weft_load32_acquire(&runtime->queues) != 0) {
         return -EBUSY;
     }
     free_runtime(runtime);

@@ -145,6 +145,13 @@ void weft__schedule_slow(struct weft__scheduler *s, struct weft_ctx *slot) {
     }
 }
 
+/* May an actor be put into the inbox of scheduler id, where nobody steals it? Not when that one
+ * is stuck, or runs only when the program likes. */
+static bool may_join(const weft_runtime *runtime, uint32_t id) {
+    const struct weft__scheduler *other = runtime->schedulers[id];
+    return !other->driven && weft_load32_relaxed(&other->stuck) == 0; /* advisory */
+}
+
 void weft__schedule_outside(weft_runtime *runtime, struct weft_ctx *slot) {
     uint32_t traits = weft_load32_relaxed(&slot->traits);
     if ((traits & WEFT__TRAIT_PORT) != 0) {
@@ -152,8 +159,7 @@ void weft__schedule_outside(weft_runtime *runtime, struct weft_ctx *slot) {
         return;
     }
     uint32_t id = weft_load32_relaxed(&slot->scheduler);
-    if ((traits & WEFT__TRAIT_PINNED) == 0 &&
-        weft_load32_relaxed(&runtime->schedulers[id]->stuck) != 0) { /* advisory */
+    if ((traits & WEFT__TRAIT_PINNED) == 0 && runtime->count > 1 && !may_join(runtime, id)) {
         weft__overflow_push(runtime, slot);
         return;
     }
@@ -199,7 +205,8 @@ void weft__requeue(struct weft__scheduler *s, struct weft_ctx *slot, uint32_t in
         list_append(s, &s->pinned, slot, index);
         return;
     }
-    if (weft_unlikely(s->drawn_to >= 0) && s->runtime->config.steal != WEFT_STEAL_NONE) {
+    if (weft_unlikely(s->drawn_to >= 0) && s->runtime->config.steal != WEFT_STEAL_NONE &&
+        may_join(s->runtime, (uint32_t)s->drawn_to)) {
         uint32_t id = (uint32_t)s->drawn_to;
         s->drawn_away++;
         weft_store32_relaxed(&slot->scheduler, id);
@@ -369,6 +376,7 @@ bool weft__fire_timer(void *arg, const struct weft__entry *entry, uint32_t index
 static bool look_around(struct weft__scheduler *s) {
     s->now_ns = weft__now(s->core);
     weft_store32_relaxed(&s->clock_stale, 0);
+    weft__pool_check_pressure(&s->pool);
     bool found = false;
     if (weft_load64_relaxed(&s->wheel.pending) != 0) {
         struct weft__fire fire = {.runtime = s->runtime, .s = s};

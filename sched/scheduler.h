@@ -260,6 +260,7 @@ struct weft_runtime {
     struct weft__lock types_lock;
     weft_atomic_u32 type_count; /* T1: publishes types[] */
     weft_type *types[WEFT__TYPES_MAX];
+    weft_atomic_u32 queues; /* completion queues that exist; any thread adds */
     struct weft__lock ports_lock;
     struct weft__port *free_ports; /* under ports_lock */
     struct weft__port *all_ports;  /* under ports_lock */

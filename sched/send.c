@@ -161,7 +161,12 @@ static int refused(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t tar
     *ret_dropped = false;
     if (result == -EBUSY) {
         const struct weft_ctx *slot = slot_of(s->slots, target);
-        if ((weft_load32_relaxed(&slot->traits) & WEFT__TRAIT_DROP_NEW) != 0) {
+        uint32_t traits = weft_load32_relaxed(&slot->traits);
+        if ((traits & WEFT__TRAIT_PORT) != 0) {
+            weft_counter_add(&s->counters.messages_rejected, 1);
+            return WEFT_E_NOPROC; /* a forged pid: no actor */
+        }
+        if ((traits & WEFT__TRAIT_DROP_NEW) != 0) {
             *ret_dropped = true;
             return 0;
         }
@@ -363,8 +368,8 @@ WEFT_INLINE bool reusable(const struct weft__scheduler *s, const struct weft_ctx
                           const weft_msg *request, const struct weft__draft *draft) {
     return draft->buf == NULL && (request->weft__flags & WEFT__MSG_BUF) == 0 &&
            weft__arena_index(s->messages, request) != ctx->anchor &&
-           WEFT__WIDE_BYTES + draft->size <=
-               weft__class_bytes(request->weft__flags & WEFT__CLASS_MASK);
+           draft->size <= weft__class_bytes(request->weft__flags & WEFT__CLASS_MASK) -
+                              (size_t)WEFT__WIDE_BYTES;
 }
 
 WEFT_INLINE int reply_draft(struct weft_ctx *ctx, weft_msg **request_at,

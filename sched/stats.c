@@ -56,7 +56,7 @@ static void add_counters(weft_stats *stats, const struct weft__counters *counter
         const weft_counter *from =
             (const weft_counter *)(const void *)((const char *)counters + places[i].inside);
         uint64_t *to = (uint64_t *)(void *)((char *)stats + places[i].outside);
-        *to += weft_load64_relaxed(from);
+        *to += weft_load64_acquire(from); /* an exit that was counted has happened */
     }
 }
 

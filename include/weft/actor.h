@@ -23,7 +23,8 @@ WEFT_BEGIN_DECLS
 enum { WEFT_CONTINUE = 0, WEFT_STOP = 1 };
 
 /* The actor's first turn. arg is a copy of the spawn argument, valid during the call. state is
- * zeroed. A negative result ends the actor with that reason; terminate is then not called. */
+ * zeroed. A negative result ends the actor with that reason; terminate is then not called, what was
+ * given to weft_defer is. */
 typedef int (*weft_init_fn)(weft_ctx *ctx, void *state, const void *arg, size_t arg_size);
 
 /* Handles one message [borrow]. WEFT_CONTINUE, WEFT_STOP (ends normally), or a negative reason
@@ -195,9 +196,10 @@ WEFT_API bool weft_timer_cancel(weft_ctx *ctx, weft_timer timer);
 
 /* ---- exit ---------------------------------------------------------------------------------- */
 
-/* Ends this actor when the current callback returns; 0 is normal, the first reason wins. */
+/* Ends this actor when the current callback returns; 0 is normal, an error is negative (a positive
+ * number counts as -EINVAL), the first reason wins. */
 WEFT_API void weft_exit(weft_ctx *ctx, int reason);
-/* Asks another actor to end with a reason, before its queued user messages. 0 or WEFT_E_NOPROC.
+/* Asks another actor to end with a reason, before its queued user messages. 0, WEFT_E_NOPROC, -EINVAL (reason above 0).
  * Its terminate runs. Actor only. */
 WEFT_API int weft_stop(weft_ctx *ctx, weft_pid target, int reason);
 /* The same with reason WEFT_E_KILLED, without terminate (cleanups do run). */

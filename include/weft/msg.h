@@ -25,7 +25,7 @@ enum weft_msg_kind {
     WEFT_MSG_REQUEST = 1, /* weft_call: answer with weft_reply */
     WEFT_MSG_REPLY = 2,   /* the outcome of a weft_call of this actor: token, status, payload */
     WEFT_MSG_TIMER = 3,   /* a timer of this actor fired */
-    WEFT_MSG_READY = 4,   /* sender's mailbox, full before, is at its low-water mark again */
+    WEFT_MSG_READY = 4,   /* sender's mailbox, full before, is at its low-water mark, or gone */
     WEFT_MSG_DONE = 5,    /* the outcome of a weft_blocking of this actor: token, status */
     WEFT_MSG_DEAD = 6,    /* a dead letter, for the subscriber: see weft_dead_letters */
 };

@@ -28,7 +28,8 @@ WEFT_API WEFT_MUSTUSE int weft_runtime_create(const weft_config *config,
 WEFT_API WEFT_MUSTUSE int weft_runtime_create_env(const weft_config *config, weft_env *env,
                                                   weft_runtime **ret_runtime);
 
-/* Starts the threads. 0, -EALREADY, or what starting a thread answered; after an error the
+/* Starts the threads; once in a runtime's life. Actors may be spawned and sent to before, they run
+ * from now on. 0, -EALREADY, or what starting a thread answered; after an error the
  * runtime may only be destroyed. */
 WEFT_API WEFT_MUSTUSE int weft_runtime_start(weft_runtime *runtime);
 
@@ -40,7 +41,8 @@ WEFT_API WEFT_MUSTUSE int weft_runtime_start(weft_runtime *runtime);
 WEFT_API WEFT_MUSTUSE int weft_runtime_stop(weft_runtime *runtime, uint64_t timeout_ns);
 
 /* Frees a runtime that is not running and NULLs *runtime. NULL is allowed. 0, or -EBUSY while it
- * runs. Buffers (weft_buf) may outlive it only if they were made with weft_buf_wrap. */
+ * runs, or while a buffer (weft_buf) or a completion queue of it is left. Replies are to be released
+ * before. */
 WEFT_API int weft_runtime_destroy(weft_runtime **runtime);
 
 /* This runtime's incarnation: the node field of its pids. */
@@ -64,7 +66,9 @@ WEFT_API int weft_runtime_kill_actor(weft_runtime *runtime, weft_pid target);
 
 /* Calls and blocks for the answer. 0 and the reply [out], to release with
  * weft_runtime_msg_release; or an error: as weft_send, -ETIMEDOUT, WEFT_E_NOREPLY, the status the
- * callee gave, WEFT_E_SHUTDOWN; -EDEADLK on a scheduler's thread. timeout_ns 0: the default. */
+ * callee gave, WEFT_E_SHUTDOWN (not running); -EDEADLK inside a handler; *ret_reply is NULL then.
+ * timeout_ns 0: the default. Not on the thread that drives the only scheduler: nobody would answer,
+ * use a weft_cq there. */
 WEFT_API WEFT_MUSTUSE int weft_runtime_call(weft_runtime *runtime, weft_pid target, uint32_t tag,
                                             const void *data, size_t size, uint64_t timeout_ns,
                                             weft_msg **ret_reply);
@@ -78,7 +82,7 @@ typedef struct weft_cq weft_cq;
 typedef struct weft_completion {
     uint64_t token;
     int status;      /* 0, or why there is no reply */
-    weft_msg *reply; /* [out] with status 0, else NULL */
+    weft_msg *reply; /* [out] with status 0, for weft_runtime_msg_release; else NULL */
 } weft_completion;
 
 /* A queue for at most calls_max calls in flight. One thread at a time may use it. */

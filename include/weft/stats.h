@@ -46,6 +46,7 @@ typedef struct weft_stats {
     uint64_t watchdog_stuck;    /* index 0 only: times a handler ran too long */
     uint64_t rescued;           /* actors taken from behind a stuck handler */
 } weft_stats;
+#define WEFT_STATS_INIT sizeof(weft_stats) /* for struct_size, which the caller sets */
 
 /* Values of the moment. */
 typedef struct weft_gauges {
@@ -61,6 +62,7 @@ typedef struct weft_gauges {
     uint64_t blocking_queued; /* jobs waiting for a helper */
     uint32_t schedulers_parked;
 } weft_gauges;
+#define WEFT_GAUGES_INIT sizeof(weft_gauges) /* for struct_size, which the caller sets */
 
 enum weft_histogram_id {
     WEFT_HISTOGRAM_MAILBOX_WAIT = 0,  /* ns from send to handler, sampled 1 in 64 */
@@ -116,6 +118,7 @@ typedef struct weft_actor_info {
     uint64_t messages; /* handled so far */
     weft_pid parent;
 } weft_actor_info;
+#define WEFT_ACTOR_INFO_INIT sizeof(weft_actor_info) /* for struct_size, which the caller sets */
 
 /* What an actor looks like just now. 0 or WEFT_E_NOPROC. */
 WEFT_API int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info);

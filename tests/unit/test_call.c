@@ -439,8 +439,8 @@ START_TEST(an_expired_request_is_dropped_before_it_runs) {
     weft_pid caller = rig_spawn(&rig, &probe);
     (void)caller;
     weft_msg *reply = NULL;
-    ck_assert_int_eq(weft_runtime_send(rig.runtime, host.pid, 0, NULL, 0), 0);
     host.probe.handler = serve;
+    ck_assert_int_eq(weft_runtime_send(rig.runtime, host.pid, 0, NULL, 0), 0);
     struct calls calls = {.target = host.pid, .tag = TAG_GATE, .count = 1, .timeout_ns = 60 * S_NS};
     act(&rig, caller, call, &calls);
     eventually(weft_load32_acquire(&host.probe.inside) != 0);
