@@ -93,7 +93,8 @@ int weft_cq_call(weft_cq *queue, weft_pid target, uint32_t tag, const void *data
 static int complete(weft_cq *queue, weft_msg *msg, weft_completion *ret_completion) {
     weft_runtime *runtime = queue->runtime;
     weft_completion done = {.status = weft_msg_status(msg)};
-    if (!weft__calls_take(&queue->calls, msg->weft__u.weft__r.weft__ref, &done.token)) {
+    if (msg->weft__kind != WEFT_MSG_REPLY ||
+        !weft__calls_take(&queue->calls, msg->weft__u.weft__r.weft__ref, &done.token)) {
         WEFT__COUNT(runtime, NULL, replies_late, 1);
         weft__msg_free(runtime, NULL, msg);
         return 0;

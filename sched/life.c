@@ -8,7 +8,7 @@
 #include "sched/actor.h"
 #include <string.h>
 
-enum { SHARE_BATCH = WEFT__SLOT_SHARE_MAX };
+enum { SHARE_BATCH = WEFT__SLOT_SHARE_MAX, CREDIT_STEP_MAX = 64 };
 
 /* ---- slots --------------------------------------------------------------------------------- */
 
@@ -132,6 +132,51 @@ static void slot_free(struct weft__scheduler *s, struct weft_ctx *slot) {
     }
 }
 
+/* ---- credits ------------------------------------------------------------------------------- */
+
+/* How many credits move between a scheduler and the runtime at once. */
+static uint32_t credit_step(const weft_runtime *runtime) {
+    uint64_t step = runtime->config.actors_max / (8 * (uint64_t)runtime->count);
+    return step == 0 ? 1 : step < CREDIT_STEP_MAX ? (uint32_t)step : CREDIT_STEP_MAX;
+}
+
+/* Takes up to count of the runtime's credits. Any thread. */
+static uint32_t take_credits(weft_runtime *runtime, uint32_t count) {
+    uint64_t left = weft_load64_relaxed(&runtime->credits);
+    uint64_t taken;
+    do {
+        taken = weft_min_u64(left, count);
+    } while (taken != 0 && !weft_cas64_acq_rel(&runtime->credits, &left, left - taken));
+    return (uint32_t)taken;
+}
+
+/* One actor more; false: actors_max live, but for what other schedulers have in hand. */
+static bool take_credit(weft_runtime *runtime, struct weft__scheduler *s) {
+    if (s == NULL) {
+        return take_credits(runtime, 1) != 0;
+    }
+    if (weft_unlikely(s->credits == 0)) {
+        s->credits = take_credits(runtime, credit_step(runtime));
+        if (s->credits == 0) {
+            return false;
+        }
+    }
+    s->credits--;
+    return true;
+}
+
+static void give_credit(weft_runtime *runtime, struct weft__scheduler *s) {
+    if (s == NULL) {
+        (void)weft_add64_acq_rel(&runtime->credits, 1);
+        return;
+    }
+    uint32_t step = credit_step(runtime);
+    if (weft_unlikely(++s->credits > 2 * step)) {
+        s->credits -= step;
+        (void)weft_add64_acq_rel(&runtime->credits, step);
+    }
+}
+
 /* ---- spawn --------------------------------------------------------------------------------- */
 
 /* The message that carries the init argument, or 0 when there is nothing to run. */
@@ -197,11 +242,8 @@ static void start_slot(weft_runtime *runtime, struct weft__scheduler *s, struct 
     }
 }
 
-int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct weft__birth *birth,
-                weft_pid *ret_pid) {
-    if (weft_unlikely(weft__phase(runtime) >= WEFT__RUNTIME_STOPPING)) {
-        return WEFT_E_SHUTDOWN;
-    }
+static int spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct weft__birth *birth,
+                 weft_pid *ret_pid) {
     uint32_t scheduler = birth->scheduler >= 0 ? (uint32_t)birth->scheduler
                          : s != NULL
                              ? s->id
@@ -243,6 +285,21 @@ int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct w
         start_slot(runtime, s, slot, birth);
     }
     return 0;
+}
+
+int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct weft__birth *birth,
+                weft_pid *ret_pid) {
+    if (weft_unlikely(weft__phase(runtime) >= WEFT__RUNTIME_STOPPING)) {
+        return WEFT_E_SHUTDOWN;
+    }
+    if (weft_unlikely(!take_credit(runtime, s))) {
+        return WEFT_E_LIMIT;
+    }
+    int result = spawn(runtime, s, birth, ret_pid);
+    if (weft_unlikely(result != 0)) {
+        give_credit(runtime, s);
+    }
+    return result;
 }
 
 static int birth_of(weft_runtime *runtime, const weft_type *type, const weft_spawn_options *options,
@@ -499,5 +556,6 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
     }
     weft__trace(s, WEFT__TRACE_EXIT, ctx->index, ctx->gen);
     WEFT_PROBE3(actor_exit, ctx->index, ctx->gen, reason);
+    give_credit(s->runtime, s);
     slot_free(s, ctx);
 }

@@ -262,7 +262,8 @@ static weft_msg *wait_answer(weft_runtime *runtime, struct weft__port *port,
             env->driver_park(env, port->driver, request->deadline_ns);
             continue;
         }
-        if (msg->weft__u.weft__r.weft__ref == request->reference) {
+        if (msg->weft__kind == WEFT_MSG_REPLY &&
+            msg->weft__u.weft__r.weft__ref == request->reference) {
             return msg;
         }
         WEFT__COUNT(runtime, NULL, replies_late, 1);

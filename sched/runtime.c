@@ -51,6 +51,7 @@ static int choose_cpus(weft_runtime *runtime) {
 static int create_arenas(weft_runtime *runtime) {
     const weft_config *config = &runtime->config;
     bool huge = !config->huge_pages_none;
+    weft_store64_relaxed(&runtime->credits, config->actors_max);
     uint64_t slot_bytes = (config->actors_max + 1) * sizeof(struct weft_ctx);
     slot_bytes += WEFT__SLOT_PIECE_BYTES * (uint64_t)(runtime->count + 1);
     int result =
@@ -303,6 +304,24 @@ static void wake_everybody(weft_runtime *runtime) {
     weft__blocking_wake_all(runtime);
 }
 
+/* A STOP signal, from the reserve when memory is used up: who is stopped gives back what it holds. */
+static weft_msg *make_stop(struct weft__scheduler *s) {
+    struct weft__draft draft = {.kind = WEFT__SIGNAL_STOP, .wide = true};
+    weft_msg *msg;
+    if (weft__msg_make(s->runtime, s, &draft, &msg) == 0) {
+        return msg;
+    }
+    msg = weft__scheduler_reserve(s);
+    if (msg != NULL) {
+        msg->weft__kind = WEFT__SIGNAL_STOP;
+        msg->weft__flags |= WEFT__MSG_WIDE;
+        msg->weft__size = 0;
+        msg->weft__from = 0;
+        msg->weft__stamp = 0;
+    }
+    return msg;
+}
+
 /* Sends STOP to the living among some slots. Returns how many. */
 static uint32_t sweep_slots(struct weft__scheduler *s, uint64_t first, uint64_t end) {
     uint32_t sent = 0;
@@ -313,9 +332,8 @@ static uint32_t sweep_slots(struct weft__scheduler *s, uint64_t first, uint64_t 
             (weft_load32_relaxed(&slot->traits) & WEFT__TRAIT_PORT) != 0) {
             continue;
         }
-        struct weft__draft draft = {.kind = WEFT__SIGNAL_STOP, .wide = true};
-        weft_msg *msg;
-        if (weft__msg_make(s->runtime, s, &draft, &msg) != 0) {
+        weft_msg *msg = make_stop(s);
+        if (msg == NULL) {
             break; /* the next sweep comes */
         }
         msg->weft__u.weft__r.weft__value = WEFT_E_SHUTDOWN;
@@ -570,5 +588,9 @@ uint64_t weft_runtime_drive_deadline(weft_runtime *runtime) {
     if (runtime == NULL || !runtime->config.driven) {
         return UINT64_MAX;
     }
-    return weft__wheel_next_ns(&runtime->schedulers[0]->wheel);
+    struct weft__scheduler *s = runtime->schedulers[0];
+    weft__bias_enter(&s->bias, &s->barrier); /* the watchdog may be at the wheel */
+    uint64_t next_ns = weft__wheel_next_ns(&s->wheel);
+    weft__bias_leave(&s->bias);
+    return next_ns;
 }

@@ -504,7 +504,6 @@ static enum weft_step step_run(struct weft__scheduler *s) {
     }
     uint32_t ran = run_some(s);
     s->ran_last = ran;
-    s->trim_at_ns = 0;
     if (s->pool.outgoing_cells != 0 && ++s->flush_steps >= FLUSH_STEPS) {
         s->flush_steps = 0;
         weft__pool_flush(&s->pool);
@@ -729,63 +728,4 @@ enum weft_step weft__scheduler_step(void *arg, uint64_t *deadline_ns) {
         weft__thread_left(s->runtime); /* the last thing this thread does with the runtime */
     }
     return result;
-}
-
-/* ---- life ---------------------------------------------------------------------------------- */
-
-int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__scheduler **ret) {
-    struct weft__core *core = &runtime->core;
-    const weft_config *config = &runtime->config;
-    struct weft__scheduler *s = weft__alloc_aligned(core, sizeof(*s), "scheduler");
-    if (s == NULL) {
-        return -ENOMEM;
-    }
-    s->runtime = runtime;
-    s->core = core;
-    s->messages = &core->messages;
-    s->slots = &runtime->slots;
-    s->barrier = runtime->idle.barrier;
-    s->slot_count = (uint32_t)(runtime->slots.bytes / sizeof(struct weft_ctx));
-    s->node = runtime->node;
-    s->id = id;
-    s->budget = config->budget;
-    s->lifo_max = config->lifo_none ? 0 : config->lifo_max;
-    s->alone = runtime->count == 1;
-    s->traced = core->env->trace != NULL;
-    s->driven = config->driven && id == 0;
-    s->runs_max = s->traced ? 1 : WEFT__RUNS_PER_STEP;
-    s->drawn_to = -1;
-    weft__prng_init(&s->prng, core->seed, id);
-    s->now_ns = weft__now(core);
-    weft__wheel_init(&s->wheel, core, &runtime->entries, s->now_ns);
-    weft__wheel_set_home(&s->wheel, runtime->entry_homes, (uint16_t)id);
-    *ret = s;
-    size_t ring_bytes = config->ring_size * sizeof(weft_atomic_u32);
-    weft_atomic_u32 *entries = weft__alloc(core, ring_bytes, "ring");
-    if (entries == NULL) {
-        return -ENOMEM;
-    }
-    weft__runq_init(&s->ring, entries, config->ring_size);
-    int result = weft__pool_init(&s->pool, core, runtime->pools, runtime->count + 1, id + 1,
-                                 config->pool_bytes);
-    if (result != 0) {
-        return result;
-    }
-    return core->env->driver_create(core->env, s->driven, &s->driver);
-}
-
-void weft__scheduler_destroy(struct weft__scheduler **scheduler) {
-    struct weft__scheduler *s = *scheduler;
-    if (s == NULL) {
-        return;
-    }
-    struct weft__core *core = s->core;
-    if (s->driver != NULL) {
-        core->env->driver_destroy(core->env, s->driver);
-    }
-    weft__pool_fini(&s->pool);
-    weft__free(core, s->ring.entries, s->runtime->config.ring_size * sizeof(weft_atomic_u32),
-               "ring");
-    weft__free_aligned(core, s, sizeof(*s), "scheduler");
-    *scheduler = NULL;
 }

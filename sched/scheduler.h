@@ -164,6 +164,8 @@ struct weft__scheduler {
     uint64_t slot_bump;
     uint64_t slot_bump_end;
     uint32_t slot_pieces;
+    uint32_t credits;      /* actors this scheduler may spawn before it asks the runtime */
+    uint32_t reserve;      /* message cells for STOP signals when memory is used up, linked */
     uint64_t stop_pass_ns; /* when to sweep again while stopping */
     uint64_t sweep_ns;     /* when to sweep on although there is other work */
     uint32_t sweep_owed;   /* actors to run before that */
@@ -256,6 +258,7 @@ struct weft_runtime {
     weft_atomic_u32 alive_threads; /* scheduler threads that did not exit yet */
     weft_atomic_u64 stop_cursor;   /* sweep of all slots while stopping */
     weft_atomic_u64 dead_target;   /* slot and generation of the dead-letter subscriber */
+    weft_atomic_u64 credits;       /* of actors_max, not given out to schedulers; any thread */
     weft_atomic_u32 round_robin;   /* for spawns from outside */
     struct weft__lock types_lock;
     weft_atomic_u32 type_count; /* T1: publishes types[] */
@@ -312,6 +315,8 @@ WEFT_INLINE void weft__schedule(struct weft__scheduler *s, struct weft_ctx *slot
 }
 /* The same on any other thread. */
 void weft__schedule_outside(weft_runtime *runtime, struct weft_ctx *slot);
+/* A cell of the reserve, or NULL. */
+weft_msg *weft__scheduler_reserve(struct weft__scheduler *s);
 /* Wakes whom the runs since the last call made work for. */
 void weft__doorbells_ring(struct weft__scheduler *s);
 WEFT_INLINE void weft__doorbells(struct weft__scheduler *s) {
