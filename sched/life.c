@@ -496,14 +496,15 @@ static uint32_t close_mailbox(struct weft__scheduler *s, struct weft_ctx *ctx) {
 }
 
 static void log_crash(struct weft__scheduler *s, const struct weft_ctx *ctx) {
+    char pid[WEFT_PID_TEXT_BYTES] = "";
+    (void)weft_pid_format(weft_self(ctx), pid, sizeof(pid)); /* fits */
     weft_log_field fields[] = {
         {.key = "type", .kind = WEFT_LOG_TEXT, .text = ctx->type->name},
-        {.key = "slot", .kind = WEFT_LOG_U64, .u64 = ctx->index},
-        {.key = "gen", .kind = WEFT_LOG_U64, .u64 = ctx->gen},
+        {.key = "pid", .kind = WEFT_LOG_TEXT, .text = pid},
         {.key = "reason", .kind = WEFT_LOG_I64, .i64 = ctx->reason},
         {.key = "error", .kind = WEFT_LOG_TEXT, .text = weft_strerror(ctx->reason)},
     };
-    weft__log(s->core, WEFT_LOG_WARN, "actor.crash", fields, 5);
+    weft__log(s->core, WEFT_LOG_WARN, "actor.crash", fields, 4);
 }
 
 static void free_ext(struct weft__scheduler *s, struct weft_ctx *ctx) {

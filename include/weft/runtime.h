@@ -105,10 +105,15 @@ WEFT_API int weft_cq_next(weft_cq *queue, weft_completion *ret_completion);
 WEFT_API uint64_t weft_cq_deadline(const weft_cq *queue);
 
 /* ---- driving scheduler 1 from the program's own loop (config.driven) ------------------------ */
+/* The loop: poll weft_runtime_drive_fd with a timeout from weft_runtime_drive_deadline, then drive.
+ * While the program does not drive, actors pinned to scheduler 1 and its timers wait; all others run
+ * on the other schedulers, if there are any. */
 
 /* Runs scheduler 1 on this thread until it has nothing to do, and then sleeps up to wait_ns for
  * something (0: does not sleep). Always the same thread. Returns 1 when something ran, 0 when not,
- * WEFT_E_SHUTDOWN once stopped. At most run_ns are spent running (0: until idle). */
+ * WEFT_E_SHUTDOWN once stopped. About run_ns are spent running at most (0: until idle, which an
+ * actor that keeps itself busy never lets it be); the descriptor stays readable when that was not
+ * all. */
 WEFT_API int weft_runtime_drive(weft_runtime *runtime, uint64_t run_ns, uint64_t wait_ns);
 /* Readable when weft_runtime_drive has something to do. Owned by the runtime. */
 WEFT_API int weft_runtime_drive_fd(const weft_runtime *runtime);

@@ -4,7 +4,8 @@
  * an order drawn from the seed, moves a virtual clock, and folds every choice the runtimes make
  * into a hash: the same seed gives the same hash. Link with weft-sim. Test your own actors with
  * it: create a weft_sim, create runtimes on weft_sim_env, start them, send, weft_sim_run.
- * One thread; blocking calls (weft_runtime_call) are not possible, use a weft_cq or messages.
+ * One thread: the test's own. A blocking call (weft_runtime_call, weft_runtime_stop) steps the
+ * others until it is over, so not with WEFT_TIMEOUT_NEVER; the descriptor of a weft_cq is -1.
  * Stability: unstable.
  */
 #ifndef WEFT_SIM_H
@@ -42,14 +43,15 @@ WEFT_API uint64_t weft_sim_random(weft_sim *sim);
 
 enum weft_sim_result {
     WEFT_SIM_DONE = 0,  /* until answered true */
-    WEFT_SIM_QUIET = 1, /* every thread is parked without a deadline: nothing will ever happen */
+    WEFT_SIM_QUIET = 1, /* every thread is parked without a deadline, and until_ns is UINT64_MAX */
     WEFT_SIM_STEPS = 2, /* max_steps were made */
     WEFT_SIM_TIME = 3,  /* the clock reached until_ns */
 };
 
 /* Steps until until(arg) is true (asked after each step; NULL: never), or all threads sleep for
  * good, or max_steps were made, or the clock passes until_ns. Time jumps to the next deadline when
- * every thread is parked. */
+ * every thread is parked; with a finite until_ns it gets there also when nothing happens any more, so
+ * that the timeout of a weft_cq call can be awaited. */
 WEFT_API enum weft_sim_result weft_sim_run(weft_sim *sim, uint64_t max_steps, uint64_t until_ns,
                                            bool (*until)(void *arg), void *arg);
 

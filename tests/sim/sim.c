@@ -445,7 +445,11 @@ enum weft_sim_result weft_sim_run(weft_sim *sim, uint64_t max_steps, uint64_t un
         }
         if (!weft__sim_step(sim)) {
             if (!weft__sim_jump(sim, until_ns)) {
-                return WEFT_SIM_QUIET;
+                if (until_ns == UINT64_MAX) {
+                    return WEFT_SIM_QUIET;
+                }
+                sim->now_ns =
+                    until_ns; /* what waits outside, as a weft_cq does, has deadlines too */
             }
             continue;
         }
