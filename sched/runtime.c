@@ -304,7 +304,7 @@ static void wake_everybody(weft_runtime *runtime) {
     weft__blocking_wake_all(runtime);
 }
 
-/* A STOP signal, from the reserve when memory is used up: who is stopped gives back what it holds. */
+/* A STOP signal, from the reserve when memory is used up: who is stopped gives back what it has. */
 static weft_msg *make_stop(struct weft__scheduler *s) {
     struct weft__draft draft = {.kind = WEFT__SIGNAL_STOP, .wide = true};
     weft_msg *msg;

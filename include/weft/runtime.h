@@ -41,8 +41,8 @@ WEFT_API WEFT_MUSTUSE int weft_runtime_start(weft_runtime *runtime);
 WEFT_API WEFT_MUSTUSE int weft_runtime_stop(weft_runtime *runtime, uint64_t timeout_ns);
 
 /* Frees a runtime that is not running and NULLs *runtime. NULL is allowed. 0, or -EBUSY while it
- * runs, or while a buffer (weft_buf) or a completion queue of it is left. Replies are to be released
- * before. */
+ * runs, or while a buffer (weft_buf) or a completion queue of it is left. Replies are to be
+ * released before. */
 WEFT_API int weft_runtime_destroy(weft_runtime **runtime);
 
 /* This runtime's incarnation: the node field of its pids. */
@@ -106,8 +106,8 @@ WEFT_API uint64_t weft_cq_deadline(const weft_cq *queue);
 
 /* ---- driving scheduler 1 from the program's own loop (config.driven) ------------------------ */
 /* The loop: poll weft_runtime_drive_fd with a timeout from weft_runtime_drive_deadline, then drive.
- * While the program does not drive, actors pinned to scheduler 1 and its timers wait; all others run
- * on the other schedulers, if there are any. */
+ * While the program does not drive, actors pinned to scheduler 1 and its timers wait; all others
+ * run on the other schedulers, if there are any. */
 
 /* Runs scheduler 1 on this thread until it has nothing to do, and then sleeps up to wait_ns for
  * something (0: does not sleep). Always the same thread. Returns 1 when something ran, 0 when not,

@@ -50,8 +50,8 @@ enum weft_sim_result {
 
 /* Steps until until(arg) is true (asked after each step; NULL: never), or all threads sleep for
  * good, or max_steps were made, or the clock passes until_ns. Time jumps to the next deadline when
- * every thread is parked; with a finite until_ns it gets there also when nothing happens any more, so
- * that the timeout of a weft_cq call can be awaited. */
+ * every thread is parked; with a finite until_ns it gets there also when nothing happens any more,
+ * so that the timeout of a weft_cq call can be awaited. */
 WEFT_API enum weft_sim_result weft_sim_run(weft_sim *sim, uint64_t max_steps, uint64_t until_ns,
                                            bool (*until)(void *arg), void *arg);
 
