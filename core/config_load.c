@@ -42,7 +42,9 @@ enum {
 static const char byte_order_mark[] = "\xEF\xBB\xBF";
 static const char variable_prefix[] = "WEFT_";
 /* Variables of builds and tests; they are not configuration. */
-static const char *const ignored_prefixes[] = {"WEFT_BUILD_", "WEFT_TEST_"};
+static const char *const ignored_prefixes[] = {"WEFT_BUILD_", "WEFT_TEST_",
+                                               /* of a Kubernetes service named weft */
+                                               "WEFT_SERVICE_", "WEFT_PORT"};
 
 struct load {
     weft_config config; /* the copy that is filled in */

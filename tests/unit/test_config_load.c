@@ -469,6 +469,8 @@ START_TEST(variables_of_builds_and_tests_and_of_others_are_left_alone) {
     weft_config config = config_init();
     setenv("WEFT_BUILD_DIR", "x", 1);
     setenv("WEFT_TEST_SEED", "1", 1);
+    setenv("WEFT_SERVICE_HOST", "10.0.0.1", 1);
+    setenv("WEFT_PORT_80_TCP", "tcp://10.0.0.1:80", 1);
     setenv("WEFTY_COUNT", "x", 1);
     setenv("SCHEDULER_COUNT", "x", 1);
     setenv("WEFT", "x", 1);
