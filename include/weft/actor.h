@@ -223,8 +223,9 @@ WEFT_API int weft_blocking(weft_ctx *ctx, weft_blocking_fn fn, void *arg, uint64
 /* ---- dead letters -------------------------------------------------------------------------- */
 
 /* From now on target gets a DEAD message (tag, sender and payload of the original, status: why)
- * for every message that could not be delivered after its send had succeeded or had taken it.
- * None to stop. Dead letters about dead letters are only counted. Any thread. */
+ * for every user message that could not be delivered after its send had succeeded or had taken it.
+ * Requests are counted but not given to target: their callers are told. None to stop. Dead letters
+ * about dead letters are only counted. Any thread. */
 WEFT_API int weft_dead_letters(weft_runtime *runtime, weft_pid target);
 
 WEFT_END_DECLS
