@@ -30,9 +30,21 @@ int weft__buf_create(struct weft__core *core, size_t size, weft_buf **ret_buf) {
     }
     buf->data = buf->bytes;
     buf->size = size;
-    buf->inline_size = size;
+    buf->inlined = true;
     *ret_buf = buf;
     return 0;
+}
+
+void weft__buf_init_pooled(struct weft__core *core, struct weft_buf *buf, size_t size,
+                           void (*recycle)(struct weft_buf *buf), void *cookie) {
+    buf->magic = MAGIC;
+    buf->core = core;
+    buf->data = buf->bytes;
+    buf->size = size;
+    buf->inlined = true;
+    buf->recycle = recycle;
+    buf->cookie = cookie;
+    weft_store32_relaxed(&buf->references, 0);
 }
 
 int weft__buf_wrap(struct weft__core *core, const struct weft__buf_memory *memory,
@@ -75,13 +87,17 @@ void weft_buf_unref(weft_buf *buf) {
     if (before != 1) {
         return;
     }
+    if (buf->recycle != NULL) {
+        buf->recycle(buf);
+        return;
+    }
     if (buf->free_fn != NULL) {
         buf->free_fn(buf->data, buf->size, buf->cookie);
     }
     struct weft__core *core = buf->core;
     buf->magic = 0;
     (void)weft_add64_acq_rel(&core->buffers, (uint64_t)-1);
-    weft__free(core, buf, sizeof(*buf) + buf->inline_size, "buffer");
+    weft__free(core, buf, sizeof(*buf) + (buf->inlined ? buf->size : 0), "buffer");
 }
 
 weft_buf *weft_msg_buf(const weft_msg *msg) {

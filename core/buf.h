@@ -15,10 +15,15 @@ struct weft_buf {
     struct weft__core *core;
     void *data;
     size_t size;
-    size_t inline_size;
-    weft_buf_free_fn free_fn;
+    bool inlined; /* data is bytes below */
+    bool lent;    /* pooled: out with a message; written before it goes and after it is back */
+    union {
+        weft_buf_free_fn free_fn;
+        struct weft_buf *next; /* pooled: in its pool's lists */
+    };
     void *cookie;
-    uint64_t pad; /* bytes start at a multiple of 16 */
+    /* Set: lent from a pool, which gets it back instead of its memory being freed. Any thread. */
+    void (*recycle)(struct weft_buf *buf);
     unsigned char bytes[];
 };
 _Static_assert(sizeof(struct weft_buf) % 16 == 0, "payload alignment");
@@ -29,6 +34,16 @@ struct weft__buf_memory {
     weft_buf_free_fn free_fn;
     void *cookie;
 };
+
+/* Fills the header of a pooled buffer in front of size bytes of memory, with no reference. */
+void weft__buf_init_pooled(struct weft__core *core, struct weft_buf *buf, size_t size,
+                           void (*recycle)(struct weft_buf *buf), void *cookie);
+
+/* Should a holder of size bytes of buf get a copy? A pool's buffers are few: who keeps at most half
+ * of one does not keep it from the pool. */
+WEFT_INLINE bool weft__buf_copies(const struct weft_buf *buf, size_t size) {
+    return buf->recycle != NULL && size <= buf->size / 2;
+}
 
 int weft__buf_create(struct weft__core *core, size_t size, weft_buf **ret_buf);
 int weft__buf_wrap(struct weft__core *core, const struct weft__buf_memory *memory,

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <weft/env.h>
 
 /* ---- the table ----------------------------------------------------------------------------- */
 
@@ -54,6 +55,10 @@ static const struct word words_pin[] = {
     {"auto", WEFT_PIN_DEFAULT}, {"off", WEFT_PIN_NONE}, {"on", WEFT_PIN_CPUS}, {NULL, 0}};
 static const struct word words_steal[] = {
     {"half", WEFT_STEAL_HALF}, {"none", WEFT_STEAL_NONE}, {NULL, 0}};
+static const struct word words_driver[] = {{"auto", WEFT_IO_DRIVER_AUTO},
+                                           {"uring", WEFT_IO_DRIVER_URING},
+                                           {"epoll", WEFT_IO_DRIVER_EPOLL},
+                                           {NULL, 0}};
 static const struct word words_switch[] = {{"off", 0}, {"on", 1}, {NULL, 0}};
 static const struct word words_switch_none[] = {{"on", 0}, {"off", 1}, {NULL, 0}};
 static const struct word words_level[] = {{"error", WEFT_LOG_ERROR},
@@ -213,6 +218,36 @@ static const struct key keys[WEFT__CONFIG_KEYS] = {
      .min = WEFT_LOG_ERROR,
      .max = WEFT_LOG_DEBUG,
      .fallback = WEFT_LOG_INFO},
+    {.about = {"io.driver", "auto, uring or epoll", "auto"},
+     .kind = KEY_WORD,
+     .offset = FIELD(io_driver),
+     .words = words_driver,
+     .max = WEFT_IO_DRIVER_EPOLL},
+    {.about = {"io.buffers", "a power of two from 8 to 32K", "128"},
+     .kind = KEY_U32,
+     .offset = FIELD(io_buffers),
+     .min = 8,
+     .max = 32 * KIB,
+     .fallback = 128,
+     .power_of_two = true},
+    {.about = {"io.buffer", "a size from 1K to 1M", "16K"},
+     .kind = KEY_SIZE,
+     .offset = FIELD(io_buffer_bytes),
+     .min = KIB,
+     .max = MIB,
+     .fallback = 16 * KIB},
+    {.about = {"io.connections", "a number from 1 to 16M", "1M"},
+     .kind = KEY_U32,
+     .offset = FIELD(io_connections),
+     .min = 1,
+     .max = 16 * MIB,
+     .fallback = MIB},
+    {.about = {"io.handshakes", "a number from 1 to 64K", "256"},
+     .kind = KEY_U32,
+     .offset = FIELD(io_handshakes),
+     .min = 1,
+     .max = 64 * KIB,
+     .fallback = 256},
 };
 
 /* Version 0.1.0 ended with the allocator. New fields go behind it; this line does not change. */

@@ -5,7 +5,7 @@
  * thread except driver_park, which belongs to the thread the driver was made for.
  */
 #define _GNU_SOURCE
-#include "core/atomic.h"
+#include "core/env_os.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
@@ -70,6 +70,8 @@ static void os_random(weft_env *env, void *bytes, size_t size) {
 static void *thread_body(void *arg) {
     struct thread *thread = arg;
     const weft_env_thread *wanted = &thread->wanted;
+    void (*park)(weft_env *, void *, uint64_t) =
+        wanted->park != NULL ? wanted->park : thread->env->driver_park;
     /* Timers of ours are exact to the wheel's tick; the default slack of 50 us is not wanted. */
     (void)prctl(PR_SET_TIMERSLACK, 1ul, 0, 0, 0);
     for (;;) { /* the event loop of this thread */
@@ -79,7 +81,7 @@ static void *thread_body(void *arg) {
             return NULL;
         }
         if (step == WEFT_STEP_PARK) {
-            thread->env->driver_park(thread->env, wanted->driver, deadline_ns);
+            park(thread->env, wanted->driver, deadline_ns);
         }
     }
 }
@@ -170,6 +172,16 @@ static struct timespec timespec_of(uint64_t ns) {
     return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
 }
 
+void weft__os_futex_wait(weft_atomic_u32 *word, uint32_t expected, uint64_t deadline_ns) {
+    struct timespec deadline = timespec_of(deadline_ns == UINT64_MAX ? 0 : deadline_ns);
+    (void)syscall(SYS_futex, &word->raw, FUTEX_WAIT_BITSET_PRIVATE, expected,
+                  deadline_ns == UINT64_MAX ? NULL : &deadline, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+void weft__os_futex_wake(weft_atomic_u32 *word) {
+    (void)syscall(SYS_futex, &word->raw, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
 /* Waits until the eventfd is readable or deadline_ns, and empties it. */
 static void park_fd(struct driver *driver, uint64_t deadline_ns) {
     struct pollfd poll_fd = {.fd = driver->fd, .events = POLLIN};
@@ -192,10 +204,8 @@ static void os_driver_park(weft_env *env, void *handle, uint64_t deadline_ns) {
     if (weft_exchange32_acq_rel(&driver->token, 0) != 0) { /* pairs with K1 */
         return;
     }
-    struct timespec deadline = timespec_of(deadline_ns == UINT64_MAX ? 0 : deadline_ns);
     /* Returns at once when the token was set meanwhile: the kernel compares it with 0. */
-    (void)syscall(SYS_futex, &driver->token.raw, FUTEX_WAIT_BITSET_PRIVATE, 0,
-                  deadline_ns == UINT64_MAX ? NULL : &deadline, NULL, FUTEX_BITSET_MATCH_ANY);
+    weft__os_futex_wait(&driver->token, 0, deadline_ns);
     (void)weft_exchange32_acq_rel(&driver->token, 0);
 }
 
@@ -210,7 +220,7 @@ static void os_driver_wake(weft_env *env, void *handle) {
         (void)!write(driver->fd, &one, sizeof(one)); /* full means readable, which is the point */
         return;
     }
-    (void)syscall(SYS_futex, &driver->token.raw, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    weft__os_futex_wake(&driver->token);
 }
 
 static int os_driver_fd(weft_env *env, void *handle) {

@@ -13,7 +13,11 @@ enum { WARM_UP_DIVISOR = 50, ERROR_BYTES = 256 };
 static const uint64_t stop_timeout_ns = UINT64_C(30000000000);
 
 void perf_runtime_start(struct perf *perf) {
-    perf_check(weft_runtime_create(&perf->config, &perf->runtime), "create a runtime");
+    int result = perf->env == NULL
+                     ? weft_runtime_create(&perf->config, &perf->runtime)
+                     : weft_runtime_create_env(&perf->config, perf->env, &perf->runtime);
+
+    perf_check(result, "create a runtime");
     perf_check(weft_runtime_start(perf->runtime), "start a runtime");
 }
 
@@ -60,6 +64,7 @@ int perf_child(const struct perf_options *options) {
     if (workload == NULL) {
         perf_die("no workload %s", options->child);
     }
+    perf.name = workload->name;
     perf.parameter = workload->parameter;
     child_configure(options, workload, &perf.config);
     perf_runtime_start(&perf);

@@ -62,8 +62,11 @@ uint64_t perf_count(const struct perf *perf, uint64_t count) {
     return scaled < 1.0 ? 1 : (uint64_t)scaled;
 }
 
-void perf_emit(const struct perf *perf, const char *name, double value, const char *unit) {
-    if (perf->muted) {
+void perf_emit(struct perf *perf, const char *name, double value, const char *unit) {
+    if (perf->captured_name != NULL && strcmp(perf->captured_name, name) == 0) {
+        perf->captured = value;
+    }
+    if (perf->muted || perf->captured_name != NULL) {
         return;
     }
     if (printf("weft %s %.*f %s\n", name, value < 1000.0 ? 4 : 0, value, unit) < 0) {

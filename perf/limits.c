@@ -43,8 +43,7 @@ static void pin(int cpu) {
     }
 }
 
-/* The first two CPUs of this process; false when there is only one. */
-static bool find_cpus(int cpus[2]) {
+bool perf_two_cpus(int cpus[2]) {
     uint32_t found = 0;
     cpu_set_t set;
 
@@ -134,7 +133,7 @@ static void *futex_waker(void *arg) {
 static bool limit_run(struct limit *limit, void *(*first)(void *), void *(*second)(void *)) {
     pthread_t threads[2];
 
-    if (!find_cpus(limit->cpus)) {
+    if (!perf_two_cpus(limit->cpus)) {
         return false;
     }
     if (pthread_create(&threads[0], NULL, first, limit) != 0 ||

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "perf.h"
+#include "io.h"
 
 enum {
     OPTION_LIST = 256,
@@ -18,7 +18,8 @@ enum {
     OPTION_SET,
     OPTION_SCHEDULERS,
     OPTION_JSON,
-    OPTION_CHILD
+    OPTION_CHILD,
+    OPTION_PEER
 };
 
 static const char usage[] =
@@ -45,6 +46,7 @@ static const struct option long_options[] = {
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {"child", required_argument, NULL, OPTION_CHILD}, /* what the parent starts */
+    {"peer", required_argument, NULL, OPTION_PEER},   /* what an I/O workload starts */
     {NULL, 0, NULL, 0},
 };
 
@@ -126,6 +128,9 @@ static bool parse_option(struct perf_options *options, int option, int *ret_stat
     case OPTION_CHILD:
         options->child = optarg;
         return true;
+    case OPTION_PEER:
+        options->peer = optarg;
+        return true;
     case 'v':
         options->verbose = true;
         return true;
@@ -153,6 +158,9 @@ int main(int argc, char **argv) {
         if (!parse_option(&options, option, &status)) {
             return status;
         }
+    }
+    if (options.peer != NULL) {
+        return perf_peer_main(options.peer);
     }
     add_names(&options, argc - optind, argv + optind);
     return options.child != NULL ? perf_child(&options) : perf_parent(&options);

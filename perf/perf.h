@@ -38,6 +38,7 @@ struct perf_options {
     bool json;                       /* one array at the end instead of lines */
     bool verbose;                    /* with the comment also for one repetition */
     const char *child;               /* measure this one in this process; NULL: be the parent */
+    const char *peer;                /* be the other process of an I/O workload (io.h) */
     const char *config;              /* INI file; NULL: none */
     const char *sets[PERF_SETS_MAX]; /* "key=value" */
     uint32_t set_count;
@@ -48,11 +49,16 @@ struct perf_options {
 /* ---- one measuring process (child.c) ------------------------------------------------------- */
 
 struct perf {
+    const char *name; /* of the workload */
     weft_runtime *runtime;
+    weft_env *env;      /* runtimes are created on it; NULL: as a program's would be */
     weft_config config; /* what runtime was made with */
     double scale;
     uint32_t parameter; /* of the workload */
     bool muted;         /* the warm-up: nothing is printed */
+    /* NULL, or: nothing is printed, and the figure of this name is kept */
+    const char *captured_name;
+    double captured;
 };
 
 struct perf_workload {
@@ -123,8 +129,8 @@ void *perf_alloc_aligned(size_t count, size_t size);
 
 /* count times the scale, at least 1. */
 uint64_t perf_count(const struct perf *perf, uint64_t count);
-/* Prints a figure, unless this is the warm-up. */
-void perf_emit(const struct perf *perf, const char *name, double value, const char *unit);
+/* Prints a figure, unless this is the warm-up or figures are captured. */
+void perf_emit(struct perf *perf, const char *name, double value, const char *unit);
 /* A figure per second of a phase. */
 double perf_rate(uint64_t count, uint64_t elapsed_ns);
 /* Ascending. */
@@ -182,6 +188,8 @@ static inline uint64_t perf_value(const weft_msg *msg) {
 
 /* ---- floors (limits.c) --------------------------------------------------------------------- */
 
+/* The first two CPUs of this process; false when there is only one. */
+bool perf_two_cpus(int cpus[2]);
 /* Nanoseconds for one cache line to go to the other core and back; 0 when there is one core. */
 double perf_limit_cacheline_ns(void);
 /* Median nanoseconds from before a futex wake to the woken thread's first clock read, on two
@@ -233,5 +241,12 @@ void perf_mailbox_wait(struct perf *perf);
 void perf_call_open(struct perf *perf);
 void perf_timers(struct perf *perf);
 void perf_timers_late(struct perf *perf);
+void perf_io_compare(struct perf *perf);
+void perf_io_configure(weft_config *config);
+void perf_io_configure_sleep(weft_config *config);
+void perf_io_configure_spin(weft_config *config);
+void perf_io_idle(struct perf *perf);
+void perf_io_epoll_ratio(struct perf *perf);
+void perf_driver_ratio(struct perf *perf);
 
 #endif

@@ -61,6 +61,7 @@ struct weft__ext {
     uint32_t stash; /* user messages a serial actor holds back, oldest first */
     uint32_t stash_last;
     uint32_t stash_count;
+    struct weft__attachment *attachment; /* what an upper layer hangs on it, or NULL */
 };
 
 /* The actor's ext, made on first use; NULL: out of memory. */
@@ -93,6 +94,7 @@ struct weft__draft {
     uint32_t tag;
     uint8_t kind;
     bool wide;
+    bool lend; /* buf's reference goes over to the message, when there is one */
 };
 /* A new message [out]: -EMSGSIZE, -ENOMEM. s NULL: through the shared pool, any thread. */
 int weft__msg_make(weft_runtime *runtime, struct weft__scheduler *s,
@@ -207,9 +209,12 @@ struct weft__birth {
     uint64_t parent;
     int scheduler; /* index from 0, or -1: the caller's */
     bool pin;
+    struct weft__attachment *attachment; /* stays the caller's when spawning fails */
 };
 int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct weft__birth *birth,
                 weft_pid *ret_pid);
+/* The same on any thread, safe against a runtime that stops meanwhile. */
+int weft__spawn_outside(weft_runtime *runtime, const struct weft__birth *birth, weft_pid *ret_pid);
 /* Ends the actor that runs. */
 void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx);
 /* A slot for something that is no actor (a port). 0 or negative. */

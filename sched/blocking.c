@@ -9,7 +9,8 @@
 struct job {
     weft_blocking_fn fn;
     void *arg;
-    weft_msg *done; /* the DONE message, filled but for its status */
+    void (*discard)(void *arg); /* instead of fn when it is never run; or NULL */
+    weft_msg *done;             /* the DONE message, filled but for its status */
     uint64_t target;
     uint64_t queued_ns;
 };
@@ -106,6 +107,16 @@ static void deliver(struct weft__blocking *pool, const struct job *job, int stat
     weft__lock_leave(&pool->lock);
 }
 
+static int run_job(const struct job *job, uint32_t phase) {
+    if (phase < WEFT__RUNTIME_STOPPING) {
+        return job->fn(job->arg);
+    }
+    if (job->discard != NULL) {
+        job->discard(job->arg);
+    }
+    return WEFT_E_SHUTDOWN;
+}
+
 static enum weft_step helper_step(void *arg, uint64_t *deadline_ns) {
     struct helper *helper = arg;
     struct weft__blocking *pool = helper->pool;
@@ -115,7 +126,7 @@ static enum weft_step helper_step(void *arg, uint64_t *deadline_ns) {
     if (!take_job(pool, helper, &job)) {
         return phase >= WEFT__RUNTIME_LEAVING ? WEFT_STEP_EXIT : WEFT_STEP_PARK;
     }
-    deliver(pool, &job, phase >= WEFT__RUNTIME_STOPPING ? WEFT_E_SHUTDOWN : job.fn(job.arg));
+    deliver(pool, &job, run_job(&job, phase));
     if (phase >= WEFT__RUNTIME_STOPPING && weft__blocking_done(pool->runtime)) {
         weft__wake(pool->runtime, 0); /* scheduler 1 looks whether the runtime can leave */
     }
@@ -143,22 +154,19 @@ static int submit(struct weft__blocking *pool, const struct job *job) {
     return full ? -EBUSY : 0;
 }
 
-int weft_blocking(weft_ctx *ctx, weft_blocking_fn fn, void *arg, uint64_t token) {
-    struct weft__scheduler *s = ctx->runner;
+int weft__blocking_run(struct weft__scheduler *s, const struct weft__work *work) {
     weft_runtime *runtime = s->runtime;
-    if (fn == NULL) {
-        return -EINVAL;
-    }
     if (weft__phase(runtime) >= WEFT__RUNTIME_STOPPING) {
         return WEFT_E_SHUTDOWN;
     }
-    struct weft__draft draft = {.kind = WEFT_MSG_DONE, .wide = true};
-    struct job job = {.fn = fn, .arg = arg, .target = weft__from(ctx)};
+    struct weft__draft draft = {.kind = work->kind, .wide = true};
+    struct job job = {
+        .fn = work->fn, .arg = work->arg, .discard = work->discard, .target = work->target};
     int result = weft__msg_make(runtime, s, &draft, &job.done);
     if (result != 0) {
         return result;
     }
-    job.done->weft__u.weft__r.weft__ref = token;
+    job.done->weft__u.weft__r.weft__ref = work->token;
     job.queued_ns = weft__now(s->core);
     result = submit(runtime->blocking, &job);
     if (result != 0) {
@@ -168,6 +176,15 @@ int weft_blocking(weft_ctx *ctx, weft_blocking_fn fn, void *arg, uint64_t token)
     }
     WEFT__COUNT(runtime, NULL, blocking_jobs, 1);
     return 0;
+}
+
+int weft_blocking(weft_ctx *ctx, weft_blocking_fn fn, void *arg, uint64_t token) {
+    if (fn == NULL) {
+        return -EINVAL;
+    }
+    struct weft__work work = {
+        .fn = fn, .arg = arg, .target = weft__from(ctx), .token = token, .kind = WEFT_MSG_DONE};
+    return weft__blocking_run(ctx->runner, &work);
 }
 
 bool weft__blocking_done(weft_runtime *runtime) {

@@ -9,6 +9,18 @@
 
 #include "sched/scheduler.h"
 
+/* Work for a helper thread; exactly one message of this kind follows, if the target lives. */
+struct weft__work {
+    weft_blocking_fn fn;
+    void *arg;
+    void (*discard)(void *arg); /* called instead of fn when that is never run; or NULL */
+    uint64_t target;            /* slot and generation of the actor that is told */
+    uint64_t token;
+    uint8_t kind;
+};
+/* As weft_blocking. */
+int weft__blocking_run(struct weft__scheduler *s, const struct weft__work *work);
+
 int weft__blocking_create(weft_runtime *runtime);
 int weft__blocking_start(weft_runtime *runtime);
 /* Every accepted job has delivered its DONE. Any thread. */

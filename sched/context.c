@@ -30,7 +30,7 @@ weft_msg *weft_current(weft_ctx *ctx) {
 
 weft_pid weft_sender(weft_ctx *ctx, const weft_msg *msg) {
     const struct weft__scheduler *s = ctx->runner;
-    uint64_t from = msg->weft__from;
+    uint64_t from = msg->weft__kind == WEFT_MSG_IO ? 0 : msg->weft__from; /* an address there */
     const struct weft_ctx *slot = weft__slot_at(s->slots, (uint32_t)(from >> 32));
     if (from != 0 && (weft_load32_relaxed(&slot->traits) & WEFT__TRAIT_PORT) != 0) {
         return weft_pid_none(); /* a thread outside, which only a reply can reach */

@@ -182,7 +182,7 @@ static void give_credit(weft_runtime *runtime, struct weft__scheduler *s) {
 /* The message that carries the init argument, or 0 when there is nothing to run. */
 static int make_start(weft_runtime *runtime, struct weft__scheduler *s,
                       const struct weft__birth *birth, uint32_t *ret_low) {
-    if (birth->type->def.init == NULL) {
+    if (birth->type->def.init == NULL && birth->attachment == NULL) {
         *ret_low = WEFT__MAILBOX_IDLE;
         return 0;
     }
@@ -207,6 +207,33 @@ static int make_state(weft_runtime *runtime, struct weft_ctx *slot, const weft_t
     return slot->state == NULL ? -ENOMEM : 0;
 }
 
+/* An attachment hangs off ext, which other actors get on first use. */
+static int make_ext(weft_runtime *runtime, struct weft_ctx *slot, const struct weft__birth *birth) {
+    slot->ext = NULL;
+    if (weft_likely(birth->attachment == NULL)) {
+        return 0;
+    }
+    slot->ext = weft__alloc(&runtime->core, sizeof(*slot->ext), "ext");
+    if (slot->ext == NULL) {
+        return -ENOMEM;
+    }
+    slot->ext->attachment = birth->attachment;
+    return 0;
+}
+
+/* State and ext, or neither. */
+static int make_parts(weft_runtime *runtime, struct weft_ctx *slot,
+                      const struct weft__birth *birth) {
+    int result = make_state(runtime, slot, birth->type);
+    if (weft_likely(result == 0)) {
+        result = make_ext(runtime, slot, birth);
+        if (weft_unlikely(result != 0) && !birth->type->small) {
+            weft__free(&runtime->core, slot->state, birth->type->def.state_size, "state");
+        }
+    }
+    return result;
+}
+
 static void drop_start(weft_runtime *runtime, struct weft__scheduler *s, uint32_t low) {
     if (low != WEFT__MAILBOX_IDLE) {
         weft__msg_free(runtime, s, weft__arena_msg(&runtime->core.messages, low));
@@ -216,12 +243,11 @@ static void drop_start(weft_runtime *runtime, struct weft__scheduler *s, uint32_
 static void fill_slot(struct weft_ctx *slot, const struct weft__birth *birth, uint32_t scheduler) {
     const weft_type *type = birth->type;
     slot->type = type;
-    slot->ext = NULL;
     slot->runner = NULL;
     slot->batch = 0;
     slot->anchor = 0;
     slot->reason = 0;
-    slot->life = type->def.init == NULL ? WEFT__LIFE_INITED : 0;
+    slot->life = type->def.init == NULL && birth->attachment == NULL ? WEFT__LIFE_INITED : 0;
     slot->held = 0;
     slot->waiters = 0;
     weft_store32_relaxed(&slot->bound, type->bound);
@@ -259,7 +285,7 @@ static int spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct 
         drop_start(runtime, s, low);
         return result;
     }
-    result = make_state(runtime, slot, birth->type);
+    result = make_parts(runtime, slot, birth);
     if (weft_unlikely(result != 0)) {
         drop_start(runtime, s, low);
         weft__lock_enter(&runtime->slots_lock, runtime->core.env);
@@ -346,6 +372,15 @@ int weft_spawn(weft_ctx *ctx, const weft_type *type, const void *arg, size_t arg
     return weft__spawn(s->runtime, s, &birth, ret_pid);
 }
 
+int weft__spawn_outside(weft_runtime *runtime, const struct weft__birth *birth, weft_pid *ret_pid) {
+    /* V2: counted before the phase is looked at; the stopper sets the phase, then looks here. */
+    (void)weft_add32_acq_rel(&runtime->outside_busy, 1);
+    weft_fence_full();
+    int result = weft__spawn(runtime, NULL, birth, ret_pid);
+    (void)weft_add32_acq_rel(&runtime->outside_busy, UINT32_MAX);
+    return result;
+}
+
 int weft_runtime_spawn(weft_runtime *runtime, const weft_type *type,
                        const weft_spawn_options *options, weft_pid *ret_pid) {
     struct weft__birth birth;
@@ -356,12 +391,7 @@ int weft_runtime_spawn(weft_runtime *runtime, const weft_type *type,
     if (result != 0) {
         return result;
     }
-    /* V2: counted before the phase is looked at; the stopper sets the phase, then looks here. */
-    (void)weft_add32_acq_rel(&runtime->outside_busy, 1);
-    weft_fence_full();
-    result = weft__spawn(runtime, NULL, &birth, ret_pid);
-    (void)weft_add32_acq_rel(&runtime->outside_busy, UINT32_MAX);
-    return result;
+    return weft__spawn_outside(runtime, &birth, ret_pid);
 }
 
 /* ---- exit ---------------------------------------------------------------------------------- */
@@ -533,6 +563,10 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
         ctx->type->def.terminate != NULL) {
         WEFT__POINT(s->core, WEFT__POINT_HANDLER);
         ctx->type->def.terminate(ctx, ctx->state, reason);
+    }
+    if (weft_unlikely(ctx->ext != NULL && ctx->ext->attachment != NULL)) {
+        ctx->ext->attachment->calls->end(ctx->ext->attachment, s, reason);
+        ctx->ext->attachment = NULL;
     }
     bury_list(s, ctx, left);
     while (ctx->held != 0) { /* bounded by what the actor took */

@@ -14,7 +14,7 @@ static int make_large(weft_runtime *runtime, struct weft__scheduler *s,
     }
     struct weft__draft slice = *draft;
     if (draft->buf != NULL) {
-        slice.buf = weft_buf_ref(draft->buf);
+        slice.buf = draft->lend ? draft->buf : weft_buf_ref(draft->buf);
     } else {
         int result = weft__buf_create(&runtime->core, draft->size, &slice.buf);
         if (result != 0) {
@@ -28,7 +28,9 @@ static int make_large(weft_runtime *runtime, struct weft__scheduler *s,
     weft_msg *msg = s != NULL ? weft__pool_alloc(&s->pool, 0)
                               : weft__pool_alloc_outside(&runtime->shared_pool, 0);
     if (msg == NULL) {
-        weft_buf_unref(slice.buf);
+        if (!draft->lend) {
+            weft_buf_unref(slice.buf);
+        }
         return -ENOMEM;
     }
     msg->weft__flags = (uint8_t)(WEFT__MSG_BUF | (draft->wide ? WEFT__MSG_WIDE : 0));
@@ -41,7 +43,14 @@ static int make_large(weft_runtime *runtime, struct weft__scheduler *s,
 int weft__msg_make(weft_runtime *runtime, struct weft__scheduler *s,
                    const struct weft__draft *draft, weft_msg **ret_msg) {
     size_t header = draft->wide ? WEFT__WIDE_BYTES : WEFT__HEADER_BYTES;
+    struct weft__draft copied;
     weft_msg *msg;
+    if (weft_unlikely(draft->buf != NULL && !draft->lend) &&
+        weft__buf_copies(draft->buf, draft->size)) {
+        copied = *draft;
+        copied.buf = NULL;
+        draft = &copied;
+    }
     if (weft_unlikely(draft->buf != NULL || draft->size > 256 - header)) {
         int result = make_large(runtime, s, draft, &msg);
         if (result != 0) {
@@ -181,10 +190,29 @@ static void held_remove(struct weft_ctx *ctx, struct weft__scheduler *s, weft_ms
     }
 }
 
+/* The actor keeps a message with a slice of a pooled buffer: a small slice becomes a copy. Without
+ * memory for that the buffer stays away a while longer. */
+static void settle_payload(struct weft__scheduler *s, weft_msg *msg) {
+    struct weft__msg_slice slice;
+    memcpy(&slice, weft__msg_payload(msg), sizeof(slice));
+    weft_buf *copy;
+    if (!weft__buf_copies(slice.buf, msg->weft__size) ||
+        weft__buf_create(s->core, msg->weft__size, &copy) != 0) {
+        return;
+    }
+    memcpy(copy->data, slice.data, msg->weft__size);
+    weft_buf_unref(slice.buf);
+    slice = (struct weft__msg_slice){.data = copy->data, .buf = copy};
+    memcpy(weft__msg_payload(msg), &slice, sizeof(slice));
+}
+
 void weft__msg_own(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     if (msg != s->msg) {
         held_remove(ctx, s, msg);
         return;
+    }
+    if (weft_unlikely((msg->weft__flags & WEFT__MSG_BUF) != 0)) {
+        settle_payload(s, msg);
     }
     s->msg = NULL;
     if (weft__arena_index(s->messages, msg) == ctx->anchor) {

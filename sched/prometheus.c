@@ -54,6 +54,18 @@ static const struct series counters[] = {
     SERIES(blocking_rejected, "Blocking jobs refused."),
     SERIES(watchdog_stuck, "Handlers reported as running too long."),
     SERIES(rescued, "Actors taken from behind a stuck handler."),
+    SERIES(io_accepts, "Connections accepted."),
+    SERIES(io_connects, "Connections made."),
+    SERIES(io_refused, "Connections closed at once because a limit was reached."),
+    SERIES(io_accept_errors, "Accepts that failed."),
+    SERIES(io_closes, "Sockets closed."),
+    SERIES(io_received, "Bytes received."),
+    SERIES(io_sent, "Bytes sent."),
+    SERIES(io_starved, "Receives that found no buffer."),
+    SERIES(io_copied, "Bytes copied because too many receive buffers were out."),
+    SERIES(io_timeouts, "Idle, connect, handshake and linger timeouts."),
+    SERIES(tls_handshakes, "TLS handshakes done."),
+    SERIES(tls_failures, "TLS handshakes and records that failed."),
 };
 
 #undef SERIES
@@ -202,6 +214,8 @@ static void put_gauges(struct page *page, weft_runtime *runtime) {
         put_head(page, gauges[i].name, gauges[i].help, "gauge");
         put_value(page, gauges[i].name, WEFT_STATS_ALL, *(const uint64_t *)(const void *)at);
     }
+    put_head(page, "weft_io_open", "Connections, sockets and file operations.", "gauge");
+    put_value(page, "weft_io_open", WEFT_STATS_ALL, values.io_open);
     put_head(page, "weft_schedulers_parked", "Schedulers asleep.", "gauge");
     put_value(page, "weft_schedulers_parked", WEFT_STATS_ALL, values.schedulers_parked);
 }

@@ -108,9 +108,13 @@ WEFT_INLINE void receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
 
 static void run_init(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     int result = 0;
+    struct weft__attachment *attachment = ctx->ext != NULL ? ctx->ext->attachment : NULL;
     s->msg = NULL;
     WEFT__POINT(s->core, WEFT__POINT_HANDLER);
-    if (ctx->type->def.init != NULL) {
+    if (attachment != NULL) {
+        result = attachment->calls->begin(attachment, s, ctx);
+    }
+    if (result == 0 && ctx->type->def.init != NULL) {
         result = ctx->type->def.init(ctx, ctx->state, weft_msg_data(msg), msg->weft__size);
     }
     weft__msg_done(s, ctx, msg);
@@ -122,6 +126,33 @@ static void run_init(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *
     ctx->life |= WEFT__LIFE_INITED;
     if (result != WEFT_CONTINUE) {
         weft_exit(ctx, result == WEFT_STOP ? 0 : -EINVAL);
+    }
+    if (attachment != NULL && (ctx->life & WEFT__LIFE_EXITING) == 0) {
+        attachment->calls->start(attachment);
+    }
+}
+
+/* Something happened to the actor's stream or socket. */
+static WEFT_NOINLINE void handle_io(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                    weft_msg *msg) {
+    struct weft__attachment *attachment = ctx->ext != NULL ? ctx->ext->attachment : NULL;
+    uint32_t tag = msg->weft__tag;
+    uint32_t size = msg->weft__size;
+    if (attachment != NULL && !attachment->calls->admit(attachment, msg)) {
+        weft__msg_done(s, ctx, msg);
+        return;
+    }
+    weft_counter_add(&s->counters.messages_handled, 1);
+    receive(s, ctx, msg);
+    if (attachment != NULL && attachment->calls->handled(attachment, tag, size)) {
+        weft_exit(ctx, 0);
+    }
+}
+
+static void handle_upper(struct weft_ctx *ctx, const weft_msg *msg) {
+    struct weft__attachment *attachment = ctx->ext != NULL ? ctx->ext->attachment : NULL;
+    if (attachment != NULL) {
+        attachment->calls->signal(attachment, msg);
     }
 }
 
@@ -245,6 +276,9 @@ static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_
     case WEFT__SIGNAL_WANT_READY:
         want_ready(s, ctx, msg);
         return;
+    case WEFT__SIGNAL_UPPER:
+        handle_upper(ctx, msg);
+        break;
     default:
         weft_assert(!"unknown signal");
     }
@@ -285,6 +319,9 @@ WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
         return;
     case WEFT_MSG_REPLY:
         handle_reply(s, ctx, msg);
+        return;
+    case WEFT_MSG_IO:
+        handle_io(s, ctx, msg);
         return;
     case WEFT_MSG_READY:
         weft__busy_remove(ctx, msg->weft__from);

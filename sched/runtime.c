@@ -91,8 +91,26 @@ static int create_schedulers(weft_runtime *runtime) {
     return result;
 }
 
+static void choose_drivers(weft_runtime *runtime) {
+    const weft_env *env = runtime->core.env;
+    if (env->io != NULL) {
+        runtime->drivers = (struct weft__driver_calls){.create = env->io->driver_create,
+                                                       .destroy = env->io->driver_destroy,
+                                                       .park = env->io->driver_park,
+                                                       .wake = env->io->driver_wake,
+                                                       .fd = env->io->driver_fd};
+        return;
+    }
+    runtime->drivers = (struct weft__driver_calls){.create = env->driver_create,
+                                                   .destroy = env->driver_destroy,
+                                                   .park = env->driver_park,
+                                                   .wake = env->driver_wake,
+                                                   .fd = env->driver_fd};
+}
+
 static int create_parts(weft_runtime *runtime) {
     weft_env *env = runtime->core.env;
+    choose_drivers(runtime);
     int result = choose_cpus(runtime);
     if (result == 0) {
         weft__idle_init(&runtime->idle, env, runtime->count);
@@ -131,6 +149,9 @@ static void free_runtime(weft_runtime *runtime) {
     weft__free(core, runtime->pools, (runtime->count + 1) * sizeof(*runtime->pools), "pools");
     for (uint32_t id = 0; id < weft_load32_relaxed(&runtime->type_count); id++) {
         weft__free(core, runtime->types[id], sizeof(weft_type), "type");
+    }
+    if (runtime->upper_destroy != NULL) {
+        runtime->upper_destroy(runtime);
     }
     weft__free(core, runtime->entry_homes, runtime->entry_pieces * sizeof(*runtime->entry_homes),
                "homes");
@@ -183,13 +204,13 @@ static int create(const weft_config *config, weft_env *env, weft_runtime **ret_r
     return 0;
 }
 
-static int resolve(const weft_config *config, weft_config *ret_config) {
+int weft__runtime_config(const weft_config *config, weft_config *ret_config) {
     char error[WEFT_CONFIG_TEXT_BYTES];
     int result = weft__config_copy(config, ret_config, error, sizeof(error));
     if (result == 0) {
         result = weft_config_resolve(ret_config, error, sizeof(error));
     }
-    if (result != 0 && config != NULL && config->struct_size >= sizeof(*config) &&
+    if (result != 0 && config != NULL && config->struct_size >= offsetof(weft_config, io_driver) &&
         config->log.cb != NULL) {
         weft_log_field field = {.key = "error", .kind = WEFT_LOG_TEXT, .text = error};
         weft_log_event event = {.name = "config.invalid", .fields = &field, .field_count = 1};
@@ -199,29 +220,13 @@ static int resolve(const weft_config *config, weft_config *ret_config) {
 }
 
 int weft_runtime_create_env(const weft_config *config, weft_env *env, weft_runtime **ret_runtime) {
-    if (ret_runtime == NULL || env == NULL || env->version != WEFT_ENV_VERSION) {
+    if (ret_runtime == NULL || env == NULL || env->version != WEFT_ENV_VERSION ||
+        (env->io != NULL && env->io->version != WEFT_ENV_IO_VERSION)) {
         return -EINVAL;
     }
     weft_config resolved;
-    int result = resolve(config, &resolved);
+    int result = weft__runtime_config(config, &resolved);
     return result != 0 ? result : create(&resolved, env, ret_runtime);
-}
-
-int weft_runtime_create(const weft_config *config, weft_runtime **ret_runtime) {
-    weft_env *env;
-    int result = ret_runtime == NULL ? -EINVAL : weft_env_os_create(&env);
-    if (result != 0) {
-        return result;
-    }
-    weft_runtime *runtime;
-    result = weft_runtime_create_env(config, env, &runtime);
-    if (result != 0) {
-        weft_env_os_destroy(&env);
-        return result;
-    }
-    runtime->own_env = env;
-    *ret_runtime = runtime;
-    return 0;
 }
 
 /* ---- start --------------------------------------------------------------------------------- */
@@ -230,11 +235,17 @@ static void log_simple(weft_runtime *runtime, const char *name) {
     weft_log_field fields[] = {
         {.key = "version", .kind = WEFT_LOG_TEXT, .text = weft_version()},
         {.key = "schedulers", .kind = WEFT_LOG_U64, .u64 = runtime->count},
+        {.key = "io",
+         .kind = WEFT_LOG_TEXT,
+         .text = runtime->core.env->io != NULL ? runtime->core.env->io->name : "none"},
+        {.key = "io_reason",
+         .kind = WEFT_LOG_TEXT,
+         .text = runtime->driver_reason != NULL ? runtime->driver_reason : "given"},
         {.key = "asymmetric_barrier",
          .kind = WEFT_LOG_U64,
          .u64 = runtime->idle.barrier.asymmetric},
     };
-    weft__log(&runtime->core, WEFT_LOG_INFO, name, fields, 3);
+    weft__log(&runtime->core, WEFT_LOG_INFO, name, fields, 5);
 }
 
 static void name_thread(char name[16], uint32_t id) {
@@ -268,6 +279,7 @@ static int start_threads(weft_runtime *runtime) {
                                   .index = id,
                                   .cpu = runtime->cpus[id],
                                   .driver = s->driver,
+                                  .park = runtime->drivers.park,
                                   .step = weft__scheduler_step,
                                   .arg = s};
         int result = env->thread_start(env, &thread, &s->thread);
@@ -399,7 +411,7 @@ bool weft__stop_done(struct weft__scheduler *s) {
         return true;
     }
     if (weft_load32_acquire(&runtime->outside_busy) != 0 || living(runtime) != 0 ||
-        !weft__blocking_done(runtime)) {
+        !weft__blocking_done(runtime) || weft_load32_acquire(&runtime->upper_busy) != 0) {
         return false;
     }
     uint32_t stopping = WEFT__RUNTIME_STOPPING;
@@ -562,15 +574,15 @@ int weft_runtime_drive(weft_runtime *runtime, uint64_t run_ns, uint64_t wait_ns)
             if (waited || ran) {
                 /* Empty the descriptor, then look once more: what came before that is seen now,
                  * what comes later makes it readable again. */
-                env->driver_park(env, s->driver, 0);
+                runtime->drivers.park(env, s->driver, 0);
                 emptied = true;
                 continue;
             }
             waited = true;
             uint64_t wake_ns = weft_add_saturated(now_ns, wait_ns);
-            env->driver_park(env, s->driver, weft_min_u64(deadline_ns, wake_ns));
+            runtime->drivers.park(env, s->driver, weft_min_u64(deadline_ns, wake_ns));
         } else if (ran && env->now_mono_ns(env) >= until_ns) {
-            env->driver_wake(env, s->driver); /* more to do: keep the descriptor readable */
+            runtime->drivers.wake(env, s->driver); /* more to do: keep the descriptor readable */
             return 1;
         }
     }
@@ -580,8 +592,7 @@ int weft_runtime_drive_fd(const weft_runtime *runtime) {
     if (runtime == NULL || !runtime->config.driven) {
         return -EINVAL;
     }
-    weft_env *env = runtime->core.env;
-    return env->driver_fd(env, runtime->schedulers[0]->driver);
+    return runtime->drivers.fd(runtime->core.env, runtime->schedulers[0]->driver);
 }
 
 uint64_t weft_runtime_drive_deadline(weft_runtime *runtime) {

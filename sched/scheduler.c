@@ -61,7 +61,7 @@ static uint32_t list_take(struct weft__scheduler *s, struct weft__slots *list) {
 void weft__wake(weft_runtime *runtime, int id) {
     if (id >= 0) {
         weft_env *env = runtime->core.env;
-        env->driver_wake(env, runtime->schedulers[id]->driver);
+        runtime->drivers.wake(env, runtime->schedulers[id]->driver);
     }
 }
 
@@ -383,6 +383,9 @@ static bool look_around(struct weft__scheduler *s) {
         found = weft__wheel_advance(&s->wheel, s->now_ns, WEFT__TIMERS_PER_TURN, weft__fire_timer,
                                     &fire) != 0;
     }
+    if (s->upper != NULL) {
+        found = s->upper->calls->poll(s->upper, s->now_ns) != 0 || found;
+    }
     found = take_inbox(s) || found;
     found = take_overflow(s) || found;
     return found;
@@ -665,6 +668,9 @@ static enum weft_step step_recheck(struct weft__scheduler *s, uint64_t *deadline
     if (s->nap_until_ns != 0) {
         *deadline_ns = weft_min_u64(*deadline_ns, s->nap_until_ns);
     }
+    if (s->upper != NULL) {
+        *deadline_ns = weft_min_u64(*deadline_ns, s->upper->calls->deadline(s->upper));
+    }
     if (phase == WEFT__RUNTIME_STOPPING) {
         *deadline_ns = weft_min_u64(*deadline_ns, s->stop_pass_ns);
     }
@@ -682,6 +688,9 @@ static enum weft_step step_phase(struct weft__scheduler *s, uint64_t *deadline_n
     case WEFT__PHASE_RUN:
         if (weft_unlikely(weft__phase(s->runtime) == WEFT__RUNTIME_LEAVING)) {
             s->phase = WEFT__PHASE_EXITED;
+            if (s->upper != NULL) {
+                s->upper->calls->leave(s->upper);
+            }
             weft__pool_flush(&s->pool);
             /* Timers of actors that ended elsewhere: the gauge reads zero after a stop. */
             weft__wheel_collect(&s->wheel);

@@ -16,6 +16,7 @@
 #include "sched/inbox.h"
 #include "sched/runq.h"
 #include "sched/slot.h"
+#include "sched/upper.h"
 #include <errno.h>
 #include <weft/runtime.h>
 #include <weft/stats.h>
@@ -94,6 +95,18 @@ struct weft__counters {
     weft_counter blocking_rejected;
     weft_counter watchdog_stuck;
     weft_counter rescued;
+    weft_counter io_accepts;
+    weft_counter io_connects;
+    weft_counter io_refused;
+    weft_counter io_accept_errors;
+    weft_counter io_closes;
+    weft_counter io_received;
+    weft_counter io_sent;
+    weft_counter io_starved;
+    weft_counter io_copied;
+    weft_counter io_timeouts;
+    weft_counter tls_handshakes;
+    weft_counter tls_failures;
 };
 
 /* A list of actors through weft_ctx.link. */
@@ -130,6 +143,7 @@ struct weft__scheduler {
     bool traced; /* one actor a step, every choice reported */
     bool driven;
     void *driver;
+    struct weft__upper *upper; /* set once, by its thread; NULL: no I/O so far */
 
     /* its thread only: the turn */
     alignas(WEFT_CACHELINE) struct weft_ctx *current;
@@ -227,11 +241,22 @@ struct weft__blocking;
 struct weft__watchdog;
 struct weft__port;
 
+/* What schedulers park on: the environment's I/O drivers, or its plain ones. */
+struct weft__driver_calls {
+    int (*create)(weft_env *env, bool want_fd, void **ret_driver);
+    void (*destroy)(weft_env *env, void *driver);
+    void (*park)(weft_env *env, void *driver, uint64_t deadline_ns);
+    void (*wake)(weft_env *env, void *driver);
+    int (*fd)(weft_env *env, void *driver);
+};
+
 struct weft_runtime {
     struct weft__core core;
     /* const after init */
     weft_config config;
-    weft_env *own_env; /* made here, destroyed with it */
+    weft_env *own_env; /* made for it, destroyed with it */
+    struct weft__driver_calls drivers;
+    const char *driver_reason; /* why it is this driver; static, or NULL */
     uint64_t node;
     uint32_t count; /* schedulers */
     struct weft__scheduler **schedulers;
@@ -263,7 +288,12 @@ struct weft_runtime {
     struct weft__lock types_lock;
     weft_atomic_u32 type_count; /* T1: publishes types[] */
     weft_type *types[WEFT__TYPES_MAX];
-    weft_atomic_u32 queues; /* completion queues that exist; any thread adds */
+    weft_atomic_u32 queues;     /* completion queues that exist; any thread adds */
+    weft_atomic_u32 upper_busy; /* things of upper layers that must end before threads leave; any
+                                   thread adds, the thread of the thing takes away */
+    struct weft__lock upper_lock;
+    void *upper_shared;                           /* the layer above's, under upper_lock */
+    void (*upper_destroy)(weft_runtime *runtime); /* the same */
     struct weft__lock ports_lock;
     struct weft__port *free_ports; /* under ports_lock */
     struct weft__port *all_ports;  /* under ports_lock */
@@ -342,6 +372,10 @@ void weft__requeue(struct weft__scheduler *s, struct weft_ctx *slot, uint32_t in
 
 /* run.c: one turn of one actor. */
 void weft__run(struct weft__scheduler *s, uint32_t index);
+
+/* runtime.c: a caller's configuration, checked, with every default filled in; what is wrong with it
+ * is logged. */
+int weft__runtime_config(const weft_config *config, weft_config *ret_config);
 
 /* runtime.c: sweeps slots while the runtime stops; a scheduler's thread has ended. */
 void weft__stop_sweep(struct weft__scheduler *s);

@@ -71,7 +71,7 @@ int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__sche
         return result;
     }
     result = fill_reserve(s);
-    return result != 0 ? result : core->env->driver_create(core->env, s->driven, &s->driver);
+    return result != 0 ? result : runtime->drivers.create(core->env, s->driven, &s->driver);
 }
 
 void weft__scheduler_destroy(struct weft__scheduler **scheduler) {
@@ -80,8 +80,11 @@ void weft__scheduler_destroy(struct weft__scheduler **scheduler) {
         return;
     }
     struct weft__core *core = s->core;
+    if (s->upper != NULL) {
+        s->upper->calls->destroy(s->upper);
+    }
     if (s->driver != NULL) {
-        core->env->driver_destroy(core->env, s->driver);
+        s->runtime->drivers.destroy(core->env, s->driver);
     }
     weft__pool_fini(&s->pool);
     weft__free(core, s->ring.entries, s->runtime->config.ring_size * sizeof(weft_atomic_u32),

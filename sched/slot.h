@@ -91,6 +91,7 @@ enum {
     WEFT__SIGNAL_KILL = 34,
     WEFT__SIGNAL_TIMER = 35,      /* weft__ref: entry and its state; weft__tag: timer */
     WEFT__SIGNAL_WANT_READY = 36, /* from a sender whose message was refused */
+    WEFT__SIGNAL_UPPER = 37,      /* for the actor's attachment; token and status */
 };
 
 /* Who a message is from: slot and generation of a local actor, 0 for outside. One load where

@@ -46,6 +46,18 @@ static const struct place places[] = {
     PLACE(blocking_rejected),
     PLACE(watchdog_stuck),
     PLACE(rescued),
+    PLACE(io_accepts),
+    PLACE(io_connects),
+    PLACE(io_refused),
+    PLACE(io_accept_errors),
+    PLACE(io_closes),
+    PLACE(io_received),
+    PLACE(io_sent),
+    PLACE(io_starved),
+    PLACE(io_copied),
+    PLACE(io_timeouts),
+    PLACE(tls_handshakes),
+    PLACE(tls_failures),
 };
 _Static_assert(sizeof(places) / sizeof(places[0]) * sizeof(weft_counter) ==
                    sizeof(struct weft__counters),
@@ -138,6 +150,7 @@ int weft_gauges_read(weft_runtime *runtime, weft_gauges *ret_gauges) {
     gauges.arena_bytes = weft_load64_relaxed(&runtime->core.messages.used);
     gauges.slot_bytes = weft_load64_relaxed(&runtime->slots.used);
     gauges.heap_bytes = weft_load64_relaxed(&runtime->core.heap_bytes);
+    gauges.io_open = weft_load32_acquire(&runtime->upper_busy);
     gauges.blocking_queued = weft__blocking_queued(runtime);
     return give(ret_gauges, &gauges, sizeof(gauges));
 }

@@ -78,6 +78,13 @@ typedef struct weft_config {
     /* not in files */
     weft_log_hook log;        /* called on any thread; NULL cb: no log */
     weft_allocator allocator; /* const for the life of the runtime */
+
+    /* [io] */
+    uint32_t io_driver;       /* io.driver = auto | uring | epoll: enum weft_io_driver; auto */
+    uint32_t io_buffers;      /* io.buffers: receive buffers a scheduler keeps ready; 128 */
+    uint64_t io_buffer_bytes; /* io.buffer: size of each; 16K */
+    uint32_t io_connections;  /* io.connections: streams open at once at most; 1M */
+    uint32_t io_handshakes;   /* io.handshakes: TLS handshakes a scheduler runs at once; 256 */
 } weft_config;
 
 #define WEFT_CONFIG_INIT sizeof(weft_config)

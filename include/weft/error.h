@@ -21,6 +21,8 @@ enum {
     WEFT_E_CONFIG = -5007,   /* a configuration key, value or range is wrong */
     WEFT_E_LIMIT = -5008,    /* a configured limit (actors, pending calls, timers) is reached */
     WEFT_E_NOCONN = -5009,   /* the pid belongs to a node that is not connected */
+    WEFT_E_TLS = -5010,     /* TLS: certificate, handshake or record is wrong; see weft_tls_error */
+    WEFT_E_RESOLVE = -5011, /* the host name has no address */
 };
 
 /* Name of a result, "WEFT_E_NOPROC: no such actor" or the text of an errno. Never NULL. The

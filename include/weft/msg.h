@@ -28,6 +28,8 @@ enum weft_msg_kind {
     WEFT_MSG_READY = 4,   /* sender's mailbox, full before, is at its low-water mark, or gone */
     WEFT_MSG_DONE = 5,    /* the outcome of a weft_blocking of this actor: token, status */
     WEFT_MSG_DEAD = 6,    /* a dead letter, for the subscriber: see weft_dead_letters */
+    WEFT_MSG_IO = 7,      /* something happened to this actor's stream, socket or file; the tag
+                             says what: enum weft_io_event */
 };
 
 /* Internal layout, 64-byte aligned: 32 bytes of header, then either the payload or, with

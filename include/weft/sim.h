@@ -6,6 +6,12 @@
  * it: create a weft_sim, create runtimes on weft_sim_env, start them, send, weft_sim_run.
  * One thread: the test's own. A blocking call (weft_runtime_call, weft_runtime_stop) steps the
  * others until it is over, so not with WEFT_TIMEOUT_NEVER; the descriptor of a weft_cq is -1.
+ *
+ * The environment has a network and files, in memory. All runtimes of a simulator share the host
+ * 127.0.0.1 (also called ::1, and what "*:port" binds to); any other address may be bound and
+ * connected to as well, and is a host of its own. What is sent arrives after a drawn time; the
+ * faults below are drawn, too. Mistakes in the use of the driver (an operation submitted twice, its
+ * memory changed, a descriptor closed under it or never) end the process with the seed.
  * Stability: unstable.
  */
 #ifndef WEFT_SIM_H
@@ -26,6 +32,21 @@ typedef struct weft_sim_options {
     uint32_t pause_percent; /* chance that a thread is held back for a while when it is drawn; a
                                faulty or overloaded machine. 0: none */
     uint32_t nest_max;      /* how deep threads may be stepped inside a step (builds with points) */
+    /* The network. Chances are in per mille, 0: never. */
+    uint32_t helper_files;       /* not 0: files are for helper threads, the driver has none */
+    uint64_t latency_ns;         /* one way takes mostly so long at most, drawn; 0: 50 us */
+    uint32_t short_permille;     /* fewer bytes are read or written than could be */
+    uint32_t starve_permille;    /* receives answer -ENOBUFS, also while there are buffers */
+    uint32_t rearm_permille;     /* operations that go on end after a good result */
+    uint32_t reset_permille;     /* a stream is reset when bytes move, some may be lost */
+    uint32_t connect_permille;   /* connects are refused or time out, possibly late */
+    uint32_t accept_permille;    /* accepts answer -EMFILE or -ECONNABORTED */
+    uint32_t late_permille;      /* results and cancels take up to a second */
+    uint32_t open_permille;      /* opening answers -EMFILE or -ENOBUFS, submitting -ENOMEM */
+    uint32_t file_permille;      /* file operations answer -EIO or -ENOSPC */
+    uint32_t loss_permille;      /* of datagrams */
+    uint32_t duplicate_permille; /* of datagrams */
+    uint32_t reorder_permille;   /* datagrams that take much longer */
 } weft_sim_options;
 
 #define WEFT_SIM_OPTIONS_INIT sizeof(weft_sim_options)
@@ -40,6 +61,16 @@ WEFT_API uint64_t weft_sim_now_ns(const weft_sim *sim);
 WEFT_API uint64_t weft_sim_hash(const weft_sim *sim);
 /* A generator of the test's own, independent of the schedule. */
 WEFT_API uint64_t weft_sim_random(weft_sim *sim);
+
+/* Gives a name one more address, for looking up. Without this "nameN" is 10.0.0.0 plus N, and
+ * "localhost" is 127.0.0.1; all other names are unknown. 0, -EINVAL or -ENOMEM. */
+WEFT_API WEFT_MUSTUSE int weft_sim_name(weft_sim *sim, const char *name,
+                                        const weft_address *address);
+
+/* Cuts the network between two hosts (ports do not matter), or joins it again. What is under way
+ * waits; connections are reset when it lasts, new ones time out. 0, -EINVAL or -ENOMEM. */
+WEFT_API WEFT_MUSTUSE int weft_sim_partition(weft_sim *sim, const weft_address *left,
+                                             const weft_address *right, bool on);
 
 enum weft_sim_result {
     WEFT_SIM_DONE = 0,  /* until answered true */

@@ -45,6 +45,18 @@ typedef struct weft_stats {
     uint64_t blocking_rejected; /* index 0 only */
     uint64_t watchdog_stuck;    /* index 0 only: times a handler ran too long */
     uint64_t rescued;           /* actors taken from behind a stuck handler */
+    uint64_t io_accepts;        /* connections accepted */
+    uint64_t io_connects;       /* connections made */
+    uint64_t io_refused;        /* connections closed at once: a limit was reached */
+    uint64_t io_accept_errors;  /* accepts that failed, for want of descriptors most often */
+    uint64_t io_closes;         /* sockets closed */
+    uint64_t io_received;       /* bytes */
+    uint64_t io_sent;           /* bytes */
+    uint64_t io_starved;        /* receives that found no buffer */
+    uint64_t io_copied;         /* bytes received and copied because too many buffers were out */
+    uint64_t io_timeouts;       /* idle, connect, handshake and linger timeouts */
+    uint64_t tls_handshakes;    /* that succeeded */
+    uint64_t tls_failures;      /* handshakes and records that were wrong */
 } weft_stats;
 #define WEFT_STATS_INIT sizeof(weft_stats) /* for struct_size, which the caller sets */
 
@@ -61,6 +73,8 @@ typedef struct weft_gauges {
     uint64_t heap_bytes;      /* what the allocator holds for this runtime */
     uint64_t blocking_queued; /* jobs waiting for a helper */
     uint32_t schedulers_parked;
+    uint32_t io_open; /* connections and sockets, until they are closed and their actors have ended,
+                         and file operations under way */
 } weft_gauges;
 #define WEFT_GAUGES_INIT sizeof(weft_gauges) /* for struct_size, which the caller sets */
 

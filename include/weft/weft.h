@@ -6,13 +6,18 @@
 #define WEFT_WEFT_H
 
 #include <weft/actor.h>
+#include <weft/address.h>
 #include <weft/config.h>
+#include <weft/datagram.h>
 #include <weft/defs.h>
 #include <weft/error.h>
+#include <weft/file.h>
 #include <weft/log.h>
 #include <weft/msg.h>
 #include <weft/pid.h>
 #include <weft/runtime.h>
 #include <weft/stats.h>
+#include <weft/stream.h>
+#include <weft/tls.h>
 
 #endif

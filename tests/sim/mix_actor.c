@@ -273,6 +273,9 @@ static int actor_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
     case WEFT_MSG_DEAD:
         mix_message_dead(mix, msg);
         break;
+    case WEFT_MSG_IO:
+        mix_fail(mix, "actor %u has no socket, and hears of one", self->number);
+        break;
     }
     int result = self->kind == MIX_KIND_DEAD ? WEFT_CONTINUE : actor_acts(self, ctx);
     mix_point(mix);

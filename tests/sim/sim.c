@@ -161,6 +161,9 @@ int weft__sim_thread_add(weft_sim *sim, const weft_env_thread *body, sim_thread 
     thread->pause_percent =
         sim->options.pause_percent * share[sim_prng_below(&sim->pause, 4)] / 100;
     sim->threads.items[sim->threads.count++] = thread;
+    if (body->driver != NULL) {
+        ((sim_driver *)body->driver)->owner = thread;
+    }
     ready_add(thread);
     weft__sim_fold(sim, SIM_EVENT_START, thread->id, (uint64_t)body->kind);
     *ret_thread = thread;
@@ -193,9 +196,17 @@ void weft__sim_thread_wake(sim_thread *thread) {
     ready_add(thread);
 }
 
+/* Its driver belongs to whoever uses it next. */
+static void thread_leave(sim_thread *thread) {
+    sim_driver *driver = thread->body.driver;
+    if (driver != NULL && driver->owner == thread) {
+        driver->owner = NULL;
+    }
+}
+
 static void thread_park(sim_thread *thread, uint64_t deadline_ns) {
     sim_driver *driver = thread->body.driver;
-    if (driver != NULL && driver->token) {
+    if (driver != NULL && (driver->token || driver->ready_count > 0)) {
         driver->token = false;
         ready_add(thread);
         return;
@@ -215,8 +226,8 @@ static void thread_park(sim_thread *thread, uint64_t deadline_ns) {
 
 /* ---- time ---------------------------------------------------------------------------------- */
 
-/* Everything that is due at this time may run again. */
-static void wake_due(weft_sim *sim) {
+void weft__sim_due(weft_sim *sim) {
+    weft__sim_net_advance(sim);
     while (sim->sleepers.count > 0 && sim->sleepers.items[0]->due_ns <= sim->now_ns) {
         sim_thread *thread = sim->sleepers.items[0];
         if (thread->parked) {
@@ -229,16 +240,19 @@ static void wake_due(weft_sim *sim) {
 }
 
 bool weft__sim_jump(weft_sim *sim, uint64_t until_ns) {
-    if (sim->sleepers.count == 0) {
+    uint64_t due_ns = weft__sim_net_due_ns(sim);
+    if (sim->sleepers.count > 0 && sim->sleepers.items[0]->due_ns < due_ns) {
+        due_ns = sim->sleepers.items[0]->due_ns;
+    }
+    if (due_ns == UINT64_MAX) {
         return false;
     }
-    uint64_t due_ns = sim->sleepers.items[0]->due_ns;
     due_ns = due_ns < until_ns ? due_ns : until_ns;
     if (due_ns > sim->now_ns) {
         weft__sim_fold(sim, SIM_EVENT_JUMP, sim->now_ns, due_ns);
         sim->now_ns = due_ns;
     }
-    wake_due(sim);
+    weft__sim_due(sim);
     return true;
 }
 
@@ -298,10 +312,13 @@ bool weft__sim_step(weft_sim *sim) {
     ready_remove(thread);
     thread->place = SIM_RUNNING;
     uint64_t deadline_ns = UINT64_MAX;
+    sim_thread *below = sim->running;
+    sim->running = thread;
     sim->depth++;
     sim->steps++;
     enum weft_step answer = thread->body.step(thread->body.arg, &deadline_ns);
     sim->depth--;
+    sim->running = below;
     if (sim->depth == 0) {
         sim->relaxed = 0;
     }
@@ -318,11 +335,12 @@ bool weft__sim_step(weft_sim *sim) {
         break;
     case WEFT_STEP_EXIT:
         thread->place = SIM_EXITED;
+        thread_leave(thread);
         break;
     default:
         weft__sim_fatal(sim, "a step answered something else");
     }
-    wake_due(sim);
+    weft__sim_due(sim);
     return true;
 }
 
@@ -361,6 +379,17 @@ static int create_options(const weft_sim_options *options, weft_sim_options *ret
         size = sizeof(*options);
     }
     memcpy(ret_options, options, size);
+    const uint32_t permille[] = {
+        ret_options->short_permille, ret_options->starve_permille,    ret_options->rearm_permille,
+        ret_options->reset_permille, ret_options->connect_permille,   ret_options->accept_permille,
+        ret_options->late_permille,  ret_options->open_permille,      ret_options->file_permille,
+        ret_options->loss_permille,  ret_options->duplicate_permille, ret_options->reorder_permille,
+    };
+    for (size_t i = 0; i < sizeof(permille) / sizeof(permille[0]); i++) {
+        if (permille[i] > 1000) {
+            return -EINVAL;
+        }
+    }
     return ret_options->pause_percent > 100 ? -EINVAL : 0;
 }
 
@@ -389,6 +418,10 @@ int weft_sim_create(const weft_sim_options *options, weft_sim **ret_sim) {
     sim_prng_init(&sim->test, copy.seed, SIM_STREAM_TEST);
     create_points(sim);
     weft__sim_env_init(sim);
+    if (weft__sim_net_init(sim) < 0) {
+        free(sim);
+        return -ENOMEM;
+    }
     *ret_sim = sim;
     return 0;
 }
@@ -407,6 +440,7 @@ void weft_sim_destroy(weft_sim **sim) {
     if (old->drivers_alive != 0) {
         weft__sim_fatal(old, "destroyed while a runtime still has drivers");
     }
+    weft__sim_net_fini(old);
     free(old->threads.items);
     free(old->ready.items);
     free(old->sleepers.items);

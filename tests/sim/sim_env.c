@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The environment of simulated runtimes: virtual clocks, seeded bytes, threads that sim.c steps,
- * and drivers that are one sticky wake token each. Called by runtimes from inside their steps and
+ * and drivers that are one sticky wake token each, with I/O added by sim_net_op.c. Called by runtimes from inside their steps and
  * by the test between them; always on the one thread of the simulator.
  *
  * relax is the one place where a step cannot end before another thread has moved on, so other
@@ -69,7 +69,7 @@ static void env_thread_join(weft_env *env, void *handle) {
 
 /* ---- drivers ------------------------------------------------------------------------------- */
 
-static sim_driver *env_driver(weft_env *env, void *driver) {
+sim_driver *weft__sim_driver(weft_env *env, void *driver) {
     sim_driver *own = driver;
     if (own == NULL || own->magic != SIM_DRIVER_MAGIC) {
         weft__sim_fatal(env_sim(env), "this is no driver");
@@ -96,21 +96,23 @@ static void env_driver_destroy(weft_env *env, void *driver) {
     if (driver == NULL) {
         return;
     }
-    sim_driver *own = env_driver(env, driver);
+    sim_driver *own = weft__sim_driver(env, driver);
     if (own->sleeper != NULL) {
         weft__sim_fatal(own->sim, "a driver is destroyed under its sleeper");
     }
+    weft__sim_net_driver_fini(own);
     own->sim->drivers_alive--;
     own->magic = 0;
     free(own);
 }
 
 /* Only a thread the simulator did not start calls this: a program that drives a scheduler itself,
- * or waits for a runtime. The others step until it is woken. */
+ * or waits for a runtime. The others step until it is woken or a result is there. */
 static void env_driver_park(weft_env *env, void *driver, uint64_t deadline_ns) {
     weft_sim *sim = env_sim(env);
-    sim_driver *own = env_driver(env, driver);
-    for (uint32_t steps = 0; !own->token && sim->now_ns < deadline_ns; steps++) {
+    sim_driver *own = weft__sim_driver(env, driver);
+    for (uint32_t steps = 0; !own->token && own->ready_count == 0 && sim->now_ns < deadline_ns;
+         steps++) {
         if (weft__sim_step(sim) || weft__sim_jump(sim, deadline_ns)) {
             if (steps == SIM_JOIN_STEPS_MAX) {
                 weft__sim_fatal(sim, "a wait does not end");
@@ -126,7 +128,7 @@ static void env_driver_park(weft_env *env, void *driver, uint64_t deadline_ns) {
 }
 
 static void env_driver_wake(weft_env *env, void *driver) {
-    sim_driver *own = env_driver(env, driver);
+    sim_driver *own = weft__sim_driver(env, driver);
     sim_thread *sleeper = own->sleeper;
     weft__sim_fold(own->sim, SIM_EVENT_WAKE, own->id, sleeper != NULL);
     if (sleeper != NULL) {
@@ -137,7 +139,7 @@ static void env_driver_wake(weft_env *env, void *driver) {
 }
 
 static int env_driver_fd(weft_env *env, void *driver) {
-    (void)env_driver(env, driver);
+    (void)weft__sim_driver(env, driver);
     return -1;
 }
 
@@ -155,6 +157,7 @@ static void env_relax(weft_env *env) {
                              "something others wait for?");
     }
     sim->now_ns += sim_prng_below(&sim->time, sim->options.step_ns + 1);
+    weft__sim_net_advance(sim);
     if (!weft__sim_step(sim)) {
         (void)weft__sim_jump(sim, UINT64_MAX); /* nothing to jump to: the count above ends this */
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The inside of the simulator: sim.c keeps threads, time and choice; sim_env.c is the environment
- * runtimes see. Everything happens on the one thread that calls weft_sim_run, so there is no
+ * runtimes see; sim_net*.c (inside view: sim_net.h) the network and the files behind it. Everything happens on the one thread that calls weft_sim_run, so there is no
  * synchronisation here at all.
  *
  * A simulated thread is in exactly one place:
@@ -33,12 +33,19 @@ enum {
 
 /* What goes into the trace hash besides the runtimes' own events. */
 enum sim_event {
-    SIM_EVENT_START = 0x53000001, /* thread, kind */
-    SIM_EVENT_STEP = 0x53000002,  /* thread and depth, answer and time */
-    SIM_EVENT_HOLD = 0x53000003,  /* thread, until */
-    SIM_EVENT_JUMP = 0x53000004,  /* from, to */
-    SIM_EVENT_WAKE = 0x53000005,  /* driver, whether somebody slept */
-    SIM_EVENT_STRAY = 0x53000006, /* thread woken for nothing */
+    SIM_EVENT_START = 0x53000001,  /* thread, kind */
+    SIM_EVENT_STEP = 0x53000002,   /* thread and depth, answer and time */
+    SIM_EVENT_HOLD = 0x53000003,   /* thread, until */
+    SIM_EVENT_JUMP = 0x53000004,   /* from, to */
+    SIM_EVENT_WAKE = 0x53000005,   /* driver, whether somebody slept */
+    SIM_EVENT_STRAY = 0x53000006,  /* thread woken for nothing */
+    SIM_EVENT_NET = 0x53000007,    /* something reaches a socket: kind and socket or op, when */
+    SIM_EVENT_OPEN = 0x53000008,   /* descriptor, what it is */
+    SIM_EVENT_CLOSE = 0x53000009,  /* descriptor */
+    SIM_EVENT_SUBMIT = 0x5300000a, /* op and kind, descriptor */
+    SIM_EVENT_CANCEL = 0x5300000b, /* op */
+    SIM_EVENT_RESULT = 0x5300000c, /* op, whether it goes on, and result; hash of the bytes */
+    SIM_EVENT_CALL = 0x5300000d,   /* a call of the I/O vtable and its argument, its result */
 };
 
 enum sim_place { SIM_READY, SIM_SLEEPING, SIM_PARKED, SIM_RUNNING, SIM_EXITED };
@@ -58,12 +65,29 @@ typedef struct sim_thread {
     bool parked;     /* SLEEPING or PARKED on its driver, not just held back */
 } sim_thread;
 
+struct sim_op;
+
+/* What a thread parks on, and where it does its I/O. */
 typedef struct sim_driver {
     uint32_t magic;
     uint32_t id;
     weft_sim *sim;
     bool token; /* a wake that nobody used yet */
     sim_thread *sleeper;
+    sim_thread
+        *owner; /* the living thread that parks here; NULL: one the simulator did not start */
+    /* I/O, see sim_net_op.c */
+    const weft_io_host *host; /* NULL: not attached */
+    bool polling;
+    bool ringless;        /* buffers are taken when they are needed, as with epoll */
+    uint32_t ring_target; /* else so many are held in advance */
+    uint32_t ring_held;
+    weft_buf *ring[64];
+    uint32_t ops;          /* in flight */
+    struct sim_op **ready; /* those with something for poll */
+    uint32_t ready_count;
+    uint32_t ready_room;
+    weft_io_counts counts;
 } sim_driver;
 
 typedef struct sim_list {
@@ -75,9 +99,13 @@ typedef struct sim_list {
 /* Sees every event before it is folded; for finding where two runs part. */
 typedef void (*sim_observe_fn)(void *cookie, uint32_t event, uint64_t first, uint64_t second);
 
+struct sim_net;
+
 struct weft_sim {
     uint32_t magic;
     weft_env env;
+    struct sim_net *net;
+    sim_thread *running; /* the innermost thread being stepped */
     weft_sim_options options;
     uint64_t now_ns;
     uint64_t wall_offset_ns;
@@ -116,8 +144,24 @@ bool weft__sim_step(weft_sim *sim);
 bool weft__sim_jump(weft_sim *sim, uint64_t until_ns);
 void weft__sim_observe(weft_sim *sim, sim_observe_fn observe, void *cookie);
 
+/* What has become due happens now: the network first, then sleepers wake. */
+void weft__sim_due(weft_sim *sim);
+
 /* ---- sim_env.c ----------------------------------------------------------------------------- */
 
 void weft__sim_env_init(weft_sim *sim);
+sim_driver *weft__sim_driver(weft_env *env, void *driver);
+
+/* ---- sim_net.c ----------------------------------------------------------------------------- */
+
+/* 0 or -ENOMEM. */
+int weft__sim_net_init(weft_sim *sim);
+void weft__sim_net_fini(weft_sim *sim);
+/* When the next thing happens in the network; UINT64_MAX: never. */
+uint64_t weft__sim_net_due_ns(const weft_sim *sim);
+/* Everything up to now happens. */
+void weft__sim_net_advance(weft_sim *sim);
+/* A driver ends: complains about what it still has. */
+void weft__sim_net_driver_fini(sim_driver *driver);
 
 #endif

@@ -164,6 +164,15 @@ static const struct {
     {"log.level", "warn", "warn"},
     {"log.level", "info", "info"},
     {"log.level", "debug", "debug"},
+    {"io.driver", "auto", "auto"},
+    {"io.driver", "uring", "uring"},
+    {"io.driver", "epoll", "epoll"},
+    {"io.buffers", "8", "8"},
+    {"io.buffers", "32K", "32K"},
+    {"io.buffer", "1K", "1K"},
+    {"io.buffer", "1500", "1500"},
+    {"io.connections", "10000", "10000"},
+    {"io.handshakes", "1", "1"},
 };
 
 START_TEST(every_key_round_trips_from_text) {
@@ -637,8 +646,13 @@ START_TEST(a_configuration_is_copied_by_the_same_rule) {
     source.struct_size = 0;
     ck_assert_int_eq(weft__config_copy(&source, &copy, error, sizeof(error)), -EINVAL);
     ck_assert_str_eq(error, "weft_config: struct_size is not WEFT_CONFIG_INIT");
-    source.struct_size = sizeof(source) - 1;
+    source.struct_size = offsetof(weft_config, io_driver) - 1;
     ck_assert_int_eq(weft__config_copy(&source, &copy, NULL, 0), -EINVAL);
+    source.struct_size = offsetof(weft_config, io_driver); /* as it was before there was [io] */
+    source.io_buffers = 7;
+    ck_assert_int_eq(weft__config_copy(&source, &copy, NULL, 0), 0);
+    ck_assert_uint_eq(copy.io_buffers, 0);
+    source.io_buffers = 0;
     source.struct_size = SIZE_MAX;
     ck_assert_int_eq(weft__config_copy(&source, &copy, error, sizeof(error)), -E2BIG);
     ck_assert_int_eq(weft__config_copy(NULL, &copy, error, sizeof(error)), 0);

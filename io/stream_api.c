@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a connection's actor does with its stream: weft/stream.h, inside a connection's actor.
+ */
+#include "io/stream.h"
+#include <string.h>
+
+/* The stream of an actor while something can be done with it. 0 or -ENOTCONN. */
+static int find(weft_ctx *ctx, struct weft__stream **ret_stream) {
+    struct weft__stream *stream = ctx != NULL ? weft__stream_of(ctx) : NULL;
+    if (stream == NULL || stream->io == NULL) {
+        return -ENOTCONN;
+    }
+    *ret_stream = stream;
+    return 0;
+}
+
+/* The same for calls that make no sense once it is over. */
+static int find_open(weft_ctx *ctx, struct weft__stream **ret_stream) {
+    int result = find(ctx, ret_stream);
+    if (result == 0 && (*ret_stream)->told_closed) {
+        return -ENOTCONN;
+    }
+    return result;
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+/* May size bytes be written? */
+static int check_write(const struct weft__stream *stream, size_t size) {
+    if (stream->over || stream->write_over || stream->failing) {
+        return -EPIPE;
+    }
+    uint64_t queued = stream->queue.bytes + stream->early.bytes;
+    if (size > UINT32_MAX || queued + size > stream->send_max) {
+        return -ENOBUFS;
+    }
+    return 0;
+}
+
+/* Written: what the caller is told. */
+static int written(struct weft__stream *stream, int result) {
+    if (result != 0) {
+        /* Half a write cannot be taken back, and the peer cannot be told: it is over. */
+        weft__stream_fail(stream, result);
+        return result;
+    }
+    weft__stream_dirty(stream);
+    if (!stream->full && stream->queue.bytes + stream->early.bytes > stream->send_high) {
+        stream->full = true;
+        weft__stream_update(stream);
+    }
+    return stream->full ? WEFT_STREAM_FULL : 0;
+}
+
+int weft_stream_write(weft_ctx *ctx, const void *data, size_t size) {
+    struct weft__stream *stream;
+    int result = find_open(ctx, &stream);
+    if (result != 0) {
+        return result;
+    }
+    if (data == NULL && size != 0) {
+        return -EINVAL;
+    }
+    result = check_write(stream, size);
+    if (result != 0 || size == 0) {
+        return result != 0 ? result : stream->full ? WEFT_STREAM_FULL : 0;
+    }
+    if (stream->state != WEFT__STREAM_OPEN) {
+        return written(stream, weft__stream_queue_copy(stream, &stream->early, data, size));
+    }
+    if (stream->session != NULL) {
+        return written(stream, weft__tls_write(stream->session, data, size));
+    }
+    return written(stream, weft__stream_queue_copy(stream, &stream->queue, data, size));
+}
+
+int weft_stream_write_buf(weft_ctx *ctx, weft_buf *buf, size_t offset, size_t size) {
+    if (buf == NULL || offset > weft_buf_size(buf) || size > weft_buf_size(buf) - offset) {
+        return -EINVAL;
+    }
+    struct weft_io_span slice = {.data = (char *)weft_buf_data(buf) + offset, .size = size};
+    struct weft__stream *stream;
+    int result = find_open(ctx, &stream);
+    if (result != 0) {
+        return result;
+    }
+    bool open = stream->state == WEFT__STREAM_OPEN;
+    if (size < WEFT__SEGMENT_SMALL || weft__buf_copies(buf, size) ||
+        (open && stream->session != NULL)) {
+        return weft_stream_write(ctx, slice.data, size); /* cheaper than a reference */
+    }
+    result = check_write(stream, size);
+    if (result != 0) {
+        return result;
+    }
+    struct weft__queue *queue = open ? &stream->queue : &stream->early;
+    return written(stream, weft__stream_queue_slice(stream, queue, buf, &slice));
+}
+
+/* ---- ending -------------------------------------------------------------------------------- */
+
+int weft_stream_end(weft_ctx *ctx) {
+    struct weft__stream *stream;
+    int result = find_open(ctx, &stream);
+    if (result != 0) {
+        return result;
+    }
+    if (!stream->over && !stream->write_over) {
+        stream->write_over = true;
+        weft__stream_dirty(stream);
+    }
+    return 0;
+}
+
+int weft_stream_close(weft_ctx *ctx) {
+    struct weft__stream *stream;
+    int result = find_open(ctx, &stream);
+    if (result != 0) {
+        return result;
+    }
+    weft__stream_close(stream);
+    return 0;
+}
+
+int weft_stream_abort(weft_ctx *ctx) {
+    struct weft__stream *stream;
+    int result = find_open(ctx, &stream);
+    if (result != 0) {
+        return result;
+    }
+    stream->reset = true;
+    weft__stream_fail(stream, -ECONNABORTED);
+    return 0;
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static int set_paused(weft_ctx *ctx, bool paused) {
+    struct weft__stream *stream;
+    int result = find_open(ctx, &stream);
+    if (result != 0) {
+        return result;
+    }
+    stream->paused = paused;
+    weft__stream_update(stream);
+    return 0;
+}
+
+int weft_stream_pause(weft_ctx *ctx) {
+    return set_paused(ctx, true);
+}
+
+int weft_stream_resume(weft_ctx *ctx) {
+    return set_paused(ctx, false);
+}
+
+/* ---- asking -------------------------------------------------------------------------------- */
+
+int weft_stream_inspect(weft_ctx *ctx, weft_stream_info *ret_info) {
+    struct weft__stream *stream;
+    int result = find(ctx, &stream);
+    if (result != 0) {
+        return result;
+    }
+    if (ret_info == NULL || ret_info->struct_size != sizeof(*ret_info)) {
+        return -EINVAL;
+    }
+    weft_stream_info info = {.struct_size = sizeof(info),
+                             .received = stream->received,
+                             .sent = stream->sent,
+                             .queued = stream->queue.bytes + stream->early.bytes,
+                             .accepted = stream->listen != NULL,
+                             .tls = stream->tls != NULL};
+    if (stream->fd >= 0) {
+        /* Either may be gone: the family is then 0. */
+        (void)stream->io->calls->local(stream->io->env, stream->fd, &info.local);
+        (void)stream->io->calls->peer(stream->io->env, stream->fd, &info.peer);
+    }
+    *ret_info = info;
+    return 0;
+}
+
+/* The session of an open TLS stream. */
+static int find_session(weft_ctx *ctx, struct weft__tls_session **ret_session) {
+    struct weft__stream *stream;
+    int result = find_open(ctx, &stream);
+    if (result != 0) {
+        return result;
+    }
+    if (stream->tls == NULL) {
+        return -ENOSYS;
+    }
+    if (stream->state != WEFT__STREAM_OPEN || stream->session == NULL) {
+        return -ENOTCONN;
+    }
+    *ret_session = stream->session;
+    return 0;
+}
+
+int weft_stream_tls_inspect(weft_ctx *ctx, weft_tls_info *ret_info) {
+    struct weft__tls_session *session;
+    int result = find_session(ctx, &session);
+    if (result != 0) {
+        return result;
+    }
+    if (ret_info == NULL || ret_info->struct_size != sizeof(*ret_info)) {
+        return -EINVAL;
+    }
+    return weft__tls_inspect(session, ret_info);
+}
+
+int weft_stream_tls_peer(weft_ctx *ctx, const void **ret_der, size_t *ret_size) {
+    struct weft__tls_session *session;
+    int result = find_session(ctx, &session);
+    if (result != 0) {
+        return result;
+    }
+    if (ret_der == NULL || ret_size == NULL) {
+        return -EINVAL;
+    }
+    return weft__tls_peer(session, ret_der, ret_size);
+}
+
+int weft_stream_tls_export(weft_ctx *ctx, const struct weft_tls_export *what) {
+    struct weft__tls_session *session;
+    int result = find_session(ctx, &session);
+    if (result != 0) {
+        return result;
+    }
+    if (what == NULL || what->label == NULL || what->secret == NULL || what->secret_size == 0 ||
+        (what->context == NULL && what->context_size != 0)) {
+        return -EINVAL;
+    }
+    struct weft__tls_export inner = {.label = what->label,
+                                     .context = what->context,
+                                     .context_size = what->context_size,
+                                     .secret = what->secret,
+                                     .secret_size = what->secret_size};
+    return weft__tls_export(session, &inner);
+}
+
+int weft_stream_tls_rekey(weft_ctx *ctx) {
+    struct weft__tls_session *session;
+    int result = find_session(ctx, &session);
+    return result != 0 ? result : weft__tls_rekey(session);
+}
+
+int weft_stream_tls_error(weft_ctx *ctx, weft_tls_error *ret_error) {
+    struct weft__stream *stream;
+    int result = find(ctx, &stream);
+    if (result != 0) {
+        return result;
+    }
+    if (ret_error == NULL) {
+        return -EINVAL;
+    }
+    if (stream->tls_failure != NULL) {
+        *ret_error = *stream->tls_failure;
+    } else if (stream->session != NULL) {
+        weft__tls_error(stream->session, ret_error);
+    } else {
+        *ret_error = (weft_tls_error){.alert = -1};
+    }
+    return 0;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Receiving: when a stream is read, and the way of bytes from the driver through TLS to the actor.
+ * On the stream's scheduler, from inside a poll or a turn of its actor.
+ */
+#include "io/stream.h"
+#include <string.h>
+
+enum { ALERT_NS = 1000000000 }; /* how long a peer has to take an alert */
+
+/* ---- whether to read ----------------------------------------------------------------------- */
+
+static bool wants_bytes(const struct weft__stream *stream) {
+    if (stream->over || stream->fd < 0 || stream->fin_seen || stream->failing) {
+        return false;
+    }
+    if (stream->state == WEFT__STREAM_SHAKING) {
+        return stream->session != NULL;
+    }
+    if (stream->state != WEFT__STREAM_OPEN) {
+        return false;
+    }
+    if (stream->closing) {
+        return true; /* for the peer's end; what comes is dropped */
+    }
+    if (stream->paused || stream->held) {
+        return false;
+    }
+    return !stream->full || (stream->options & WEFT_STREAM_READ_ALWAYS) != 0;
+}
+
+void weft__stream_update(struct weft__stream *stream) {
+    struct weft__io *io = stream->io;
+    bool wants = wants_bytes(stream);
+    if (wants == stream->receiving) {
+        return;
+    }
+    if (!wants) {
+        if (!stream->cancelled) {
+            stream->cancelled = true;
+            io->calls->cancel(io->env, io->driver, &stream->receive_op);
+        }
+        return;
+    }
+    if ((stream->linked & (1u << WEFT__LINK_WAIT)) != 0) {
+        return; /* starved: its turn comes */
+    }
+    stream->receive_op.complete = weft__stream_received;
+    stream->receive_op.kind = WEFT_IO_OP_RECEIVE;
+    stream->receive_op.fd = stream->fd;
+    int result = io->calls->submit(io->env, io->driver, &stream->receive_op);
+    if (result != 0) {
+        weft__stream_fail(stream, result);
+        return;
+    }
+    stream->receiving = true;
+    stream->cancelled = false;
+    stream->ops++;
+}
+
+/* ---- bytes to the actor -------------------------------------------------------------------- */
+
+/* Gives bytes in buf to the actor, or drops them when nobody wants them any more [take]. */
+static void give(struct weft__stream *stream, weft_buf *buf, uint32_t size) {
+    if (stream->owner == 0 || stream->closing) {
+        weft_buf_unref(buf);
+        return;
+    }
+    struct weft__received received = {
+        .owner = stream->owner, .buf = buf, .size = size, .tag = WEFT_IO_DATA};
+    stream->received += size;
+    stream->ahead += size;
+    int result = weft__io_give(stream->io, &received);
+    if (result != 0) {
+        stream->ahead -= size;
+        weft__stream_fail(stream, result);
+        return;
+    }
+    stream->held = stream->held || stream->ahead >= stream->receive_ahead;
+}
+
+/* The peer will send nothing more. */
+static void peer_ended(struct weft__stream *stream) {
+    if (!stream->end_seen) {
+        stream->end_seen = true;
+        if (!stream->closing) {
+            weft__stream_tell(stream, WEFT_IO_END, 0);
+        }
+    }
+    weft__stream_check_ends(stream);
+}
+
+/* ---- TLS ----------------------------------------------------------------------------------- */
+
+void weft__stream_keep_failure(struct weft__stream *stream) {
+    if (stream->session == NULL || stream->tls_failure != NULL || stream->status != WEFT_E_TLS) {
+        return;
+    }
+    stream->tls_failure =
+        weft__alloc(stream->io->core, sizeof(*stream->tls_failure), "tls failure");
+    if (stream->tls_failure != NULL) {
+        weft__tls_error(stream->session, stream->tls_failure);
+    }
+}
+
+static void tls_failed(struct weft__stream *stream, int result) {
+    weft_counter_add(&stream->io->s->counters.tls_failures, 1);
+    /* The alert is in the queue; one try to send it, whatever becomes of it. */
+    if (stream->queue.bytes != 0 && !stream->sending) {
+        weft__stream_flush(stream);
+    }
+    if (!stream->sending) {
+        weft__stream_fail(stream, result);
+        return;
+    }
+    stream->failing = true;
+    stream->status = result;
+    stream->until_ns = weft__io_now(stream->io) + ALERT_NS;
+    weft__stream_alarm(stream);
+    weft__stream_update(stream);
+}
+
+/* Decrypts what was fed until the session wants more. False: the stream is over, or ends. */
+static bool tls_drain(struct weft__stream *stream) {
+    struct weft__io *io = stream->io;
+    for (;;) { /* bounded by the bytes fed: every record is used once */
+        if (io->plain == NULL) {
+            io->plain = weft__buffers_take(&io->buffers);
+        }
+        if (io->plain == NULL) {
+            weft__stream_fail(stream, -ENOBUFS);
+            return false;
+        }
+        weft_buf *buf = io->plain;
+        int got = weft__tls_read(stream->session, weft_buf_data(buf), weft_buf_size(buf));
+        if (got == 0) {
+            return true;
+        }
+        if (got == WEFT__TLS_END) {
+            peer_ended(stream);
+            return !stream->over;
+        }
+        if (got < 0) {
+            tls_failed(stream, got);
+            return false;
+        }
+        io->plain = NULL;
+        give(stream, buf, (uint32_t)got);
+        if (stream->over) {
+            return false;
+        }
+    }
+}
+
+/* One step of the handshake. False: it goes on, or has failed. */
+static bool tls_shake(struct weft__stream *stream) {
+    int result = weft__tls_handshake(stream->session);
+    if (result < 0) {
+        tls_failed(stream, result);
+        return false;
+    }
+    if (result == 0) {
+        return false;
+    }
+    weft_counter_add(&stream->io->s->counters.tls_handshakes, 1);
+    weft__stream_opened(stream);
+    return !stream->over;
+}
+
+static void tls_received(struct weft__stream *stream, const void *data, size_t size) {
+    int result = weft__tls_feed(stream->session, data, size);
+    if (result != 0) {
+        tls_failed(stream, result);
+        return;
+    }
+    if (stream->state == WEFT__STREAM_SHAKING && !tls_shake(stream)) {
+        return;
+    }
+    (void)tls_drain(stream); /* it has seen to whatever is wrong */
+}
+
+void weft__stream_begin_tls(struct weft__stream *stream) {
+    if (!stream->shaking && !weft__stream_shake(stream)) {
+        return; /* its turn comes */
+    }
+    struct weft__tls_setup setup = {.tls = stream->tls,
+                                    .server = stream->listen != NULL,
+                                    .name = weft__dial_name(stream->dial),
+                                    .emit = weft__stream_emit,
+                                    .cookie = stream};
+    int result = weft__tls_open(&setup, &stream->session);
+    if (result != 0) {
+        weft__stream_fail(stream, result);
+        return;
+    }
+    if (!setup.server && tls_shake(stream)) {
+        return;
+    }
+    if (!stream->over) {
+        weft__stream_update(stream);
+    }
+}
+
+/* ---- results of the driver ----------------------------------------------------------------- */
+
+static void receive_failed(struct weft__stream *stream, int result) {
+    struct weft__io *io = stream->io;
+    switch (result) {
+    case -ECANCELED:
+        weft__stream_update(stream); /* it may be wanted again by now */
+        return;
+    case -ENOBUFS:
+        weft_counter_add(&io->s->counters.io_starved, 1);
+        if (io->starved.count == 0) {
+            io->retry_ns = 0; /* buffers may have come back meanwhile: look at once */
+        }
+        if (wants_bytes(stream)) {
+            weft__stream_link(&io->starved, stream, WEFT__LINK_WAIT);
+        }
+        return;
+    default:
+        weft__stream_fail(stream, stream->closing && stream->fin_sent ? 0 : result);
+        return;
+    }
+}
+
+static void end_of_stream(struct weft__stream *stream) {
+    stream->fin_seen = true;
+    if (stream->state == WEFT__STREAM_SHAKING) {
+        weft__stream_fail(stream, -ECONNRESET);
+        return;
+    }
+    if (stream->session != NULL && !stream->end_seen && !stream->closing) {
+        /* Without close_notify somebody in between may have cut it short. */
+        weft__stream_fail(stream, -ECONNRESET);
+        return;
+    }
+    peer_ended(stream);
+}
+
+static void take_bytes(struct weft__stream *stream, const weft_io_result *result) {
+    struct weft__io *io = stream->io;
+    uint32_t size = (uint32_t)result->result;
+    stream->moved_ns = weft__io_now(io);
+    weft_counter_add(&io->s->counters.io_received, size);
+    weft_assert(result->offset == 0);
+    if (stream->session == NULL) {
+        give(stream, result->buf, size);
+        return;
+    }
+    if (!stream->failing) {
+        tls_received(stream, weft_buf_data(result->buf), size);
+    }
+    weft_buf_unref(result->buf);
+}
+
+void weft__stream_received(weft_io_op *op, const weft_io_result *result) {
+    struct weft__stream *stream =
+        (struct weft__stream *)(void *)((char *)op - offsetof(struct weft__stream, receive_op));
+    weft_assert(stream->magic == WEFT__STREAM_MAGIC);
+    if (!result->more) {
+        stream->receiving = false;
+        stream->cancelled = false;
+        stream->ops--;
+    }
+    if (stream->over) {
+        if (result->buf != NULL) {
+            weft_buf_unref(result->buf);
+        }
+        weft__stream_settled(stream);
+        return;
+    }
+    if (result->result > 0) {
+        take_bytes(stream, result);
+    } else if (result->result == 0) {
+        end_of_stream(stream);
+    } else {
+        receive_failed(stream, result->result);
+        return;
+    }
+    if (!stream->over) {
+        weft__stream_update(stream);
+    }
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Where io_uring is forbidden, as in many containers: a filter of system calls answers EPERM or
+ * ENOSYS. The runtime then has epoll, and can say why; who insists on io_uring is told.
+ */
+#include "tests/unit/driver_support.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+/* From here on this process gets error from io_uring_setup. */
+static void forbid(uint32_t error) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), 0);
+}
+
+static const int errors[] = {EPERM, ENOSYS};
+
+START_TEST(a_forbidden_ring_makes_it_epoll_with_a_reason) {
+    forbid((uint32_t)errors[_i]);
+    weft_env *env = NULL;
+    ck_assert_int_eq(weft_env_os_create(&env), 0);
+    const char *reason = NULL;
+    ck_assert_int_eq(weft_env_os_io(env, WEFT_IO_DRIVER_AUTO, &reason), 0);
+    ck_assert_ptr_nonnull(env->io);
+    ck_assert_str_eq(env->io->name, "epoll");
+    ck_assert_ptr_nonnull(reason);
+#ifdef WEFT_URING
+    ck_assert_ptr_nonnull(strstr(reason, errors[_i] == EPERM ? "not permitted" : "no io_uring"));
+#endif
+    struct bench bench;
+    bench_open(&bench, env, false);
+    bench_attach(&bench);
+    run_echo(&bench, "127.0.0.1:0");
+    run_echo(&bench, "unix:@weft-test-seccomp");
+    bench_close(&bench);
+}
+END_TEST
+
+START_TEST(who_insists_on_a_forbidden_ring_is_told) {
+    forbid((uint32_t)errors[_i]);
+    weft_env *env = NULL;
+    ck_assert_int_eq(weft_env_os_create(&env), 0);
+    const char *reason = NULL;
+#ifdef WEFT_URING
+    ck_assert_int_eq(weft_env_os_io(env, WEFT_IO_DRIVER_URING, &reason), -errors[_i]);
+#else
+    ck_assert_int_eq(weft_env_os_io(env, WEFT_IO_DRIVER_URING, &reason), -ENOSYS);
+#endif
+    ck_assert_ptr_nonnull(reason);
+    ck_assert_ptr_null(env->io);
+    weft_env_os_destroy(&env);
+}
+END_TEST
+
+START_TEST(without_a_filter_it_is_what_the_probe_says) {
+    weft_env *env = NULL;
+    ck_assert_int_eq(weft_env_os_create(&env), 0);
+    const char *reason = NULL;
+    int probed = weft__uring_probe(&reason);
+    ck_assert_ptr_nonnull(reason);
+    ck_assert_int_eq(weft_env_os_io(env, WEFT_IO_DRIVER_AUTO, NULL), 0);
+    ck_assert_str_eq(env->io->name, probed == 0 ? "uring" : "epoll");
+    ck_assert_int_eq(weft_env_os_io(env, WEFT_IO_DRIVER_EPOLL, &reason), 0);
+    ck_assert_str_eq(env->io->name, "epoll");
+    ck_assert_int_eq(weft_env_os_io(env, (enum weft_io_driver)9, &reason), -EINVAL);
+    ck_assert_int_eq(weft_env_os_io(NULL, WEFT_IO_DRIVER_AUTO, &reason), -EINVAL);
+    weft_env_os_destroy(&env);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("io_seccomp");
+    TCase *tcase = tcase_create("choice");
+    tcase_add_loop_test(tcase, a_forbidden_ring_makes_it_epoll_with_a_reason, 0, 2);
+    tcase_add_loop_test(tcase, who_insists_on_a_forbidden_ring_is_told, 0, 2);
+    tcase_add_test(tcase, without_a_filter_it_is_what_the_probe_says);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
