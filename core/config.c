@@ -248,6 +248,13 @@ static const struct key keys[WEFT__CONFIG_KEYS] = {
      .min = 1,
      .max = 64 * KIB,
      .fallback = 256},
+    {.about = {"io.spin", "0 or a duration from 1ns to 1s", "5us"},
+     .kind = KEY_DURATION,
+     .offset = FIELD(io_spin_ns),
+     .none = FIELD(io_spin_none),
+     .min = 1,
+     .max = SEC,
+     .fallback = 5 * US},
 };
 
 /* Version 0.1.0 ended with the allocator. New fields go behind it; this line does not change. */

@@ -52,6 +52,10 @@ static const char *text_of_weft(int result) {
         return "WEFT_E_LIMIT: a configured limit is reached";
     case WEFT_E_NOCONN:
         return "WEFT_E_NOCONN: the actor's node is not connected";
+    case WEFT_E_TLS:
+        return "WEFT_E_TLS: a certificate, a handshake or a record of TLS is wrong";
+    case WEFT_E_RESOLVE:
+        return "WEFT_E_RESOLVE: the host name has no address";
     default:
         return "unknown error";
     }

@@ -460,8 +460,8 @@ void weft__epoll_op_cancel(struct weft__epoll *driver, weft_io_op *op) {
 void weft__epoll_run_queue(struct weft__epoll *driver) {
     const weft_io_op *last = driver->queue_head == NULL ? NULL : driver->queue_tail;
     bool more = last != NULL;
-    while (more &&
-           driver->results < WEFT__EPOLL_RESULTS_MAX) { /* bounded: one turn for each, up to last */
+    /* Bounded: one turn for each, up to last. */
+    while (more && driver->results < WEFT__EPOLL_RESULTS_MAX) {
         weft_io_op *op = dequeue(driver);
         more = op != last;
         if (state_of(op) == STATE_CANCELLED) {
@@ -478,8 +478,8 @@ static bool is_due(const struct weft__epoll *driver, const weft_io_op *op) {
     return op != NULL && state_of(op) == STATE_WAITING && op->driver[WORD_TURN] != driver->turn;
 }
 
-/* Readiness that nobody waits for would come back with every look: leaves it out from now on. The
- * other direction has an operation, else nothing were registered. */
+/* Readiness that nobody waits for would come back with every look: leaves it out from now on. If
+ * nothing remains, the operation that is there is queued and settles it (invariant S). */
 static void drop_unwanted(struct weft__epoll *driver, struct weft__epoll_slot *slot, int fd) {
     uint32_t mask = slot->mask;
     mask &= slot->reader == NULL ? ~(uint32_t)EPOLLIN : UINT32_MAX;

@@ -118,6 +118,7 @@ struct weft__stream *weft__stream_new(weft_runtime *runtime, const struct weft__
     stream->keepalive_ns = options->keepalive_ns;
     stream->alarm.fire = stream_alarmed;
     stream->options = options->flags;
+    stream->bulk = true; /* until it is known */
     stream->paused = (options->flags & WEFT_STREAM_PAUSED) != 0;
     stream->until_ns = UINT64_MAX;
     return stream;
@@ -391,11 +392,14 @@ void weft__stream_check_ends(struct weft__stream *stream) {
 }
 
 void weft__stream_close(struct weft__stream *stream) {
-    if (stream->closing || stream->over) {
+    if (stream->closing) {
         return;
     }
-    stream->closing = true;
+    stream->closing = true; /* also when it is over: nothing more is delivered */
     stream->write_over = true;
+    if (stream->over) {
+        return;
+    }
     bool dialled = stream->state != WEFT__STREAM_NEW || stream->fd >= 0;
     if (stream->state < WEFT__STREAM_OPEN && (stream->early.bytes == 0 || !dialled)) {
         stream->reset = stream->state == WEFT__STREAM_SHAKING;
@@ -449,12 +453,8 @@ static bool stream_admit(struct weft__attachment *attachment, const weft_msg *ms
         stream->told_closed = true;
         return true;
     }
-    if (!stream->closing && !stream->over) {
-        return true;
-    }
-    /* Over by the peer's doing: what it had sent before is still the actor's. */
-    if (!stream->closing && stream->status != -ECONNABORTED) {
-        return true;
+    if (!stream->closing) {
+        return true; /* also when it is over by the peer's doing: that was sent before */
     }
     if (tag == WEFT_IO_DATA) {
         stream->ahead -= weft_msg_size(msg);

@@ -87,6 +87,7 @@ struct weft__stream {
     bool over;       /* status is set: being torn down */
     bool reset;      /* close with a reset */
     bool owes;       /* the actor could not be told CLOSED for want of memory */
+    bool bulk;       /* bytes come faster than they are taken: one buffer at a time */
     bool paused;     /* by weft_stream_pause */
     bool held;       /* not read because of receive_ahead, until half of it is handled */
     bool full;       /* above send_high: WRITABLE is due */

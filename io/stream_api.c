@@ -129,6 +129,7 @@ int weft_stream_abort(weft_ctx *ctx) {
     if (result != 0) {
         return result;
     }
+    stream->closing = true;
     stream->reset = true;
     weft__stream_fail(stream, -ECONNABORTED);
     return 0;

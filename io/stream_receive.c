@@ -48,6 +48,9 @@ void weft__stream_update(struct weft__stream *stream) {
     stream->receive_op.complete = weft__stream_received;
     stream->receive_op.kind = WEFT_IO_OP_RECEIVE;
     stream->receive_op.fd = stream->fd;
+    /* A receive that goes on may fill a whole ring with one stream's bytes before it can be told to
+     * stop; who sends as fast as that is read piece by piece. */
+    stream->receive_op.offset = stream->bulk ? WEFT_IO_ONCE : 0;
     int result = io->calls->submit(io->env, io->driver, &stream->receive_op);
     if (result != 0) {
         weft__stream_fail(stream, result);
@@ -60,19 +63,29 @@ void weft__stream_update(struct weft__stream *stream) {
 
 /* ---- bytes to the actor -------------------------------------------------------------------- */
 
-/* Gives bytes in buf to the actor, or drops them when nobody wants them any more [take]. */
-static void give(struct weft__stream *stream, weft_buf *buf, uint32_t size) {
+/* Some bytes in a buffer. */
+struct bytes {
+    weft_buf *buf;
+    uint32_t offset;
+    uint32_t size;
+};
+
+/* Gives bytes to the actor, or drops them when nobody wants them any more [take]. */
+static void give(struct weft__stream *stream, struct bytes bytes) {
     if (stream->owner == 0 || stream->closing) {
-        weft_buf_unref(buf);
+        weft_buf_unref(bytes.buf);
         return;
     }
-    struct weft__received received = {
-        .owner = stream->owner, .buf = buf, .size = size, .tag = WEFT_IO_DATA};
-    stream->received += size;
-    stream->ahead += size;
+    struct weft__received received = {.owner = stream->owner,
+                                      .buf = bytes.buf,
+                                      .offset = bytes.offset,
+                                      .size = bytes.size,
+                                      .tag = WEFT_IO_DATA};
+    stream->received += bytes.size;
+    stream->ahead += bytes.size;
     int result = weft__io_give(stream->io, &received);
     if (result != 0) {
-        stream->ahead -= size;
+        stream->ahead -= bytes.size;
         weft__stream_fail(stream, result);
         return;
     }
@@ -145,7 +158,7 @@ static bool tls_drain(struct weft__stream *stream) {
             return false;
         }
         io->plain = NULL;
-        give(stream, buf, (uint32_t)got);
+        give(stream, (struct bytes){.buf = buf, .size = (uint32_t)got});
         if (stream->over) {
             return false;
         }
@@ -243,13 +256,13 @@ static void take_bytes(struct weft__stream *stream, const weft_io_result *result
     uint32_t size = (uint32_t)result->result;
     stream->moved_ns = weft__io_now(io);
     weft_counter_add(&io->s->counters.io_received, size);
-    weft_assert(result->offset == 0);
+    stream->bulk = size == weft_buf_size(result->buf) - result->offset;
     if (stream->session == NULL) {
-        give(stream, result->buf, size);
+        give(stream, (struct bytes){result->buf, result->offset, size});
         return;
     }
     if (!stream->failing) {
-        tls_received(stream, weft_buf_data(result->buf), size);
+        tls_received(stream, (const char *)weft_buf_data(result->buf) + result->offset, size);
     }
     weft_buf_unref(result->buf);
 }

@@ -88,10 +88,9 @@ struct maker {
     struct weft__core *core;
     const weft_tls_options *options;
     struct weft__tls_context *context;
-    struct weft__tls_bytes chain;       /* of cert_file, PEM */
-    struct weft__tls_bytes key;         /* of key_file, PEM */
+    struct weft__tls_bytes chain;       /* of cert_file or generated, PEM */
+    struct weft__tls_bytes key;         /* of key_file or generated, PEM */
     struct weft__tls_bytes authorities; /* of ca_file, PEM */
-    struct weft__tls_identity generated;
     weft_tls_error *error;
 };
 
@@ -144,7 +143,12 @@ static int tell_identity(struct maker *maker, int library, const char *path) {
     return tell(maker, library, what, path == NULL ? "generated" : path);
 }
 
-static int set_files(struct maker *maker, WOLFSSL_CTX *side) {
+/* Certificate and key, both PEM also when they were generated: the library follows a null pointer
+ * when memory runs out while it copies DER. */
+static int set_identity(struct maker *maker, WOLFSSL_CTX *side) {
+    if (maker->chain.bytes == NULL) {
+        return 0;
+    }
     int library =
         wolfSSL_CTX_use_certificate_chain_buffer(side, maker->chain.bytes, (long)maker->chain.size);
     if (library != WOLFSSL_SUCCESS) {
@@ -155,29 +159,11 @@ static int set_files(struct maker *maker, WOLFSSL_CTX *side) {
     if (library != WOLFSSL_SUCCESS) {
         return tell_identity(maker, library, maker->options->key_file);
     }
-    if (wolfSSL_CTX_check_private_key(side) != WOLFSSL_SUCCESS) {
+    if (wolfSSL_CTX_check_private_key(side) != WOLFSSL_SUCCESS ||
+        !weft__tls_key_fits(maker->core, &maker->key, &maker->context->certificate)) {
         return tell(maker, 0, "key does not belong to the certificate:", maker->options->key_file);
     }
     return 0;
-}
-
-static int set_generated(struct maker *maker, WOLFSSL_CTX *side) {
-    const struct weft__tls_identity *generated = &maker->generated;
-    int library = wolfSSL_CTX_use_certificate_buffer(side, generated->certificate.bytes,
-                                                     (long)generated->certificate.size,
-                                                     WOLFSSL_FILETYPE_ASN1);
-    if (library == WOLFSSL_SUCCESS) {
-        library = wolfSSL_CTX_use_PrivateKey_buffer(
-            side, generated->key.bytes, (long)generated->key.size, WOLFSSL_FILETYPE_ASN1);
-    }
-    return library == WOLFSSL_SUCCESS ? 0 : tell_identity(maker, library, NULL);
-}
-
-static int set_identity(struct maker *maker, WOLFSSL_CTX *side) {
-    if (maker->options->cert_file != NULL) {
-        return set_files(maker, side);
-    }
-    return maker->options->self_name != NULL ? set_generated(maker, side) : 0;
 }
 
 static int set_authorities(struct maker *maker, WOLFSSL_CTX *side) {
@@ -273,19 +259,17 @@ static int make_identity(struct maker *maker) {
         if (result == 0) {
             result = weft__tls_read_file(maker->core, options->key_file, &maker->key, maker->error);
         }
-        if (result == 0) {
-            result =
-                weft__tls_leaf(maker->core, &maker->chain, &context->certificate, maker->error);
-        }
     } else if (options->self_name != NULL) {
-        result = weft__tls_generate(maker->core, options->self_name, options->self_days,
-                                    &maker->generated, maker->error);
-        if (result == 0) {
-            /* Moved: the context frees it. The pointer in generated is only read from here on. */
-            context->certificate = maker->generated.certificate;
-        }
+        struct weft__tls_identity identity = {0};
+        result = weft__tls_generate(maker->core, options, &identity, maker->error);
+        maker->chain = identity.certificate;
+        maker->key = identity.key;
     }
-    if (result != 0 || context->certificate.bytes == NULL) {
+    if (result != 0 || maker->chain.bytes == NULL) {
+        return result;
+    }
+    result = weft__tls_leaf(maker->core, &maker->chain, &context->certificate, maker->error);
+    if (result != 0) {
         return result;
     }
     if (wc_Sha256Hash(context->certificate.bytes, (word32)context->certificate.size,
@@ -329,7 +313,6 @@ int weft__tls_context_create(struct weft__core *core, const weft_tls_options *op
     weft__tls_bytes_fini(core, &maker.chain);
     weft__tls_bytes_fini(core, &maker.key);
     weft__tls_bytes_fini(core, &maker.authorities);
-    weft__tls_bytes_fini(core, &maker.generated.key);
     if (result != 0) {
         weft__tls_context_unref(maker.context);
         return result;

@@ -34,28 +34,37 @@ struct weft__tls_setup {
     void *cookie;
 };
 
-/* A session [out]; a client emits nothing before its first handshake. -ENOMEM, WEFT_E_TLS. */
+/* Frees what the library keeps for the calling thread (with the packaged one 12 MiB of tables once
+ * it has met a certificate on P-256). For threads that used sessions, before they end. */
+void weft__tls_leave_thread(void);
+
+/* A session [out]; a client emits nothing before its first handshake. What tls or name lack is told
+ * by the handshake, with weft__tls_error. -ENOMEM. */
 int weft__tls_open(const struct weft__tls_setup *setup, struct weft__tls_session **ret_session);
 /* NULL is allowed. */
 void weft__tls_close(struct weft__tls_session **session);
 
-/* Bytes of the peer [borrow]: they must stay until handshake or read have answered 0 or an error;
- * by then all of them are used or copied. WEFT_E_TLS: a record header is wrong. */
+/* Bytes of the peer [borrow]: they must stay until handshake or read have answered 0, END or an
+ * error; by then all of them are used or copied, and only then may more be fed. WEFT_E_TLS: a
+ * record header is wrong; an alert was emitted if the peer may have one. */
 int weft__tls_feed(struct weft__tls_session *session, const void *data, size_t size);
-/* 1: established (also every time later); 0: more bytes of the peer are needed; negative: failed,
- * an alert was emitted if the peer may have one. */
+/* 1: established (also every time later); 0: more bytes of the peer are needed; negative: failed
+ * (WEFT_E_TLS, -ENOMEM, what emit answered), an alert was emitted if the peer may have one. A client
+ * is established before the server has checked its certificate; a refusal fails a later read. */
 int weft__tls_handshake(struct weft__tls_session *session);
 
 enum { WEFT__TLS_END = -1 }; /* the peer has said close_notify: nothing more will come */
 /* Decrypts into data: bytes, 0: more bytes of the peer are needed, WEFT__TLS_END, or WEFT_E_TLS.
  * Answers of the protocol (key updates) are emitted on the way. */
 int weft__tls_read(struct weft__tls_session *session, void *data, size_t size);
-/* Encrypts and emits all of data. 0, what emit answered, or WEFT_E_TLS. */
+/* Encrypts and emits all of data, in records of 16 KiB. 0, what emit answered, or WEFT_E_TLS. Keys
+ * are changed before one has protected more than it may. Not after weft__tls_end. */
 int weft__tls_write(struct weft__tls_session *session, const void *data, size_t size);
 /* Emits close_notify, once. */
 int weft__tls_end(struct weft__tls_session *session);
 
-/* As the public functions of nearly the same names. */
+/* As the public functions of nearly the same names. export fails with -ENOTCONN also when both sides
+ * have ended; a label has at most 53 letters. */
 int weft__tls_inspect(struct weft__tls_session *session, weft_tls_info *ret_info);
 int weft__tls_peer(struct weft__tls_session *session, const void **ret_der, size_t *ret_size);
 

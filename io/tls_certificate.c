@@ -8,7 +8,7 @@
  * trusts it trusts this one certificate. The key exists in memory only and is overwritten after
  * the library has taken it.
  */
-#define _GNU_SOURCE 1 /* explicit_bzero */
+#define _GNU_SOURCE 1 /* explicit_bzero, memmem */
 
 #ifdef WEFT_TLS
 
@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
+#include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/ed25519.h>
 
 #if !defined(WOLFSSL_CERT_GEN) || !defined(WOLFSSL_CERT_EXT) || !defined(WOLFSSL_ALT_NAMES)
@@ -29,6 +30,7 @@
 enum {
     GENERATED_BYTES_MAX = 2048,
     KEY_BYTES_MAX = 256,
+    POINT_BYTES_MAX = 160, /* of the largest curve, uncompressed: 133 */
     DAYS_DEFAULT = 365,
     TAG_SEQUENCE = 0x30,
     TAG_DNS_NAME = 0x82,
@@ -170,15 +172,15 @@ int weft__tls_leaf(struct weft__core *core, const struct weft__tls_bytes *pem,
     return result;
 }
 
-int weft__tls_to_pem(struct weft__core *core, const struct weft__tls_bytes *certificate,
-                     struct weft__tls_bytes *ret_pem, weft_tls_error *error) {
+/* type: CERT_TYPE or PKCS8_PRIVATEKEY_TYPE. */
+static int to_pem(struct weft__core *core, const struct weft__tls_bytes *der, int type,
+                  struct weft__tls_bytes *ret_pem, weft_tls_error *error) {
     struct weft__tls_bytes work = {0};
     /* Four letters for three bytes, a line end for 48 bytes, and the two lines around. */
-    if (bytes_init(core, 2 * certificate->size + 128, &work) != 0) {
+    if (bytes_init(core, 2 * der->size + 128, &work) != 0) {
         return tell_memory(error);
     }
-    int size = wc_DerToPem(certificate->bytes, (word32)certificate->size, work.bytes,
-                           (word32)work.size, CERT_TYPE);
+    int size = wc_DerToPem(der->bytes, (word32)der->size, work.bytes, (word32)work.size, type);
     int result = 0;
     if (size <= 0) {
         result = tell_library(error, size < 0 ? size : ASN_PARSE_E);
@@ -187,6 +189,54 @@ int weft__tls_to_pem(struct weft__core *core, const struct weft__tls_bytes *cert
     }
     weft__tls_bytes_fini(core, &work);
     return result;
+}
+
+int weft__tls_to_pem(struct weft__core *core, const struct weft__tls_bytes *certificate,
+                     struct weft__tls_bytes *ret_pem, weft_tls_error *error) {
+    return to_pem(core, certificate, CERT_TYPE, ret_pem, error);
+}
+
+/* ---- keys ---------------------------------------------------------------------------------- */
+
+/* Whether a certificate contains the public point of a private key: 1, 0, or -1 when that cannot
+ * be told. */
+static int compare_point(ecc_key *key, const struct weft__tls_bytes *certificate) {
+    unsigned char point[POINT_BYTES_MAX];
+    word32 size = sizeof(point);
+    if (wc_ecc_make_pub(key, NULL) != 0 || wc_ecc_export_x963(key, point, &size) != 0) {
+        return -1;
+    }
+    return memmem(certificate->bytes, certificate->size, point, size) != NULL ? 1 : 0;
+}
+
+static int compare_key(const unsigned char *der, size_t size,
+                       const struct weft__tls_bytes *certificate) {
+    ecc_key key;
+    word32 at = 0;
+    if (wc_ecc_init(&key) != 0) {
+        return -1;
+    }
+    int fits = wc_EccPrivateKeyDecode(der, &at, &key, (word32)size) == 0
+                   ? compare_point(&key, certificate)
+                   : -1;
+    (void)wc_ecc_free(&key); /* it has nothing to say */
+#ifdef FP_ECC
+    wc_ecc_fp_free(); /* 12 MiB of tables, kept for this thread only */
+#endif
+    return fits;
+}
+
+bool weft__tls_key_fits(struct weft__core *core, const struct weft__tls_bytes *key,
+                        const struct weft__tls_bytes *certificate) {
+    struct weft__tls_bytes work = {0};
+    if (bytes_init(core, key->size, &work) != 0) {
+        return true; /* the next allocation will fail as well, and say so */
+    }
+    int size = wc_KeyPemToDer(key->bytes, (int)key->size, work.bytes, (int)work.size, NULL);
+    int fits = size > 0 ? compare_key(work.bytes, (size_t)size, certificate) : -1;
+    weft__tls_bytes_fini(core, &work);
+    weft__tls_clear_queue();
+    return fits != 0;
 }
 
 /* ---- a generated certificate --------------------------------------------------------------- */
@@ -300,23 +350,27 @@ static int run_workshop(struct workshop *shop, const char *name, uint32_t days) 
     return result;
 }
 
-int weft__tls_generate(struct weft__core *core, const char *name, uint32_t days,
+int weft__tls_generate(struct weft__core *core, const weft_tls_options *options,
                        struct weft__tls_identity *ret_identity, weft_tls_error *error) {
     struct workshop *shop = weft__alloc(core, sizeof(*shop), "tls");
     if (shop == NULL) {
         return tell_memory(error);
     }
     struct weft__tls_identity identity = {0};
-    int library = run_workshop(shop, name, days);
+    int library = run_workshop(shop, options->self_name, options->self_days);
     int result = library != 0 ? tell_library(error, library) : 0;
-    if (result == 0 &&
-        (bytes_copy(core, shop->der, (size_t)shop->der_size, &identity.certificate) != 0 ||
-         bytes_copy(core, shop->key_der, (size_t)shop->key_size, &identity.key) != 0)) {
-        weft__tls_bytes_fini(core, &identity.certificate);
-        result = tell_memory(error);
+    if (result == 0) {
+        struct weft__tls_bytes der = {.bytes = shop->der, .size = (size_t)shop->der_size};
+        result = to_pem(core, &der, CERT_TYPE, &identity.certificate, error);
+    }
+    if (result == 0) {
+        struct weft__tls_bytes der = {.bytes = shop->key_der, .size = (size_t)shop->key_size};
+        result = to_pem(core, &der, PKCS8_PRIVATEKEY_TYPE, &identity.key, error);
     }
     if (result == 0) {
         *ret_identity = identity;
+    } else {
+        weft__tls_bytes_fini(core, &identity.certificate);
     }
     explicit_bzero(shop, sizeof(*shop)); /* the key was in it */
     weft__free(core, shop, sizeof(*shop), "tls");

@@ -83,18 +83,24 @@ int weft__tls_read_file(struct weft__core *core, const char *path, struct weft__
 /* Overwrites what may be secret, and frees. */
 void weft__tls_bytes_fini(struct weft__core *core, struct weft__tls_bytes *bytes);
 
-/* A fresh key and a certificate for a name, both DER. */
+/* A fresh key and a certificate for options->self_name, both PEM. */
 struct weft__tls_identity {
     struct weft__tls_bytes certificate;
     struct weft__tls_bytes key;
 };
-int weft__tls_generate(struct weft__core *core, const char *name, uint32_t days,
+int weft__tls_generate(struct weft__core *core, const weft_tls_options *options,
                        struct weft__tls_identity *ret_identity, weft_tls_error *error);
 /* The first certificate of a PEM file as DER. */
 int weft__tls_leaf(struct weft__core *core, const struct weft__tls_bytes *pem,
                    struct weft__tls_bytes *ret_leaf, weft_tls_error *error);
 int weft__tls_to_pem(struct weft__core *core, const struct weft__tls_bytes *certificate,
                      struct weft__tls_bytes *ret_pem, weft_tls_error *error);
+
+/* Whether a key (PEM) on an elliptic curve belongs to a certificate (DER). The library's own check
+ * takes any key of the same curve in one of its builds. True also for other kinds of keys, which it
+ * does check, and for what cannot be read, which it has refused before. */
+bool weft__tls_key_fits(struct weft__core *core, const struct weft__tls_bytes *key,
+                        const struct weft__tls_bytes *certificate);
 
 /* An address as 4 or 16 bytes; 0 when name is none. */
 size_t weft__tls_address(const char *name, unsigned char ret_address[16]);

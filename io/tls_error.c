@@ -8,6 +8,7 @@
 #include "io/tls_config.h"
 #include <errno.h>
 #include <string.h>
+#include <wolfssl/wolfcrypt/ecc.h>
 
 enum {
     ALERT_UNEXPECTED_MESSAGE = 10,
@@ -154,6 +155,13 @@ void weft__tls_clear_queue(void) {
 #if defined(OPENSSL_EXTRA)
     /* The packaged library collects errors per thread; nobody else would ever take them out. */
     wolfSSL_ERR_clear_error();
+#endif
+}
+
+void weft__tls_leave_thread(void) {
+    weft__tls_clear_queue();
+#ifdef FP_ECC
+    wc_ecc_fp_free();
 #endif
 }
 

@@ -68,6 +68,9 @@ int weft__tls_usable(weft_tls *tls, bool server) {
     return -ENOSYS;
 }
 
+void weft__tls_leave_thread(void) {
+}
+
 int weft__tls_open(const struct weft__tls_setup *setup, struct weft__tls_session **ret_session) {
     (void)setup;
     (void)ret_session;

@@ -28,10 +28,11 @@ enum {
     HANDSHAKE_BYTES_MAX = 128 << 10, /* of a peer; a long chain of certificates has 10 KiB */
     ANSWERS_MAX = 16,                /* key updates a peer may ask for in bytes fed at once */
     RECORDS_MAX = 1 << 24,           /* under one key: AES-GCM's bound (RFC 8446, 5.5) is 2^24.5 */
-    WRITE_BYTES_MAX = 1 << 20,       /* given to the library at once; it takes an int */
+    READ_BYTES_MAX = 1 << 20,        /* asked of the library at once; it takes an int */
     HELLO_BYTES_MAX = WEFT__RECORD_HEADER_BYTES + WEFT__RECORD_PLAIN_MAX,
     LABEL_BYTES_MAX = 53,    /* of an exporter; what the library's buffer takes with SHA-384 */
     SECRET_BYTES_MAX = 8160, /* 255 blocks of SHA-256 */
+    ALERT_UNEXPECTED_MESSAGE = 10,
     ALERT_INTERNAL_ERROR = 80,
     ALERT_NO_PROTOCOL = 120,
     NAME_BYTES = WEFT__TLS_NAME_BYTES_MAX + 1,
@@ -71,6 +72,7 @@ struct weft__tls_session {
 
 /* A plain alert is understood as long as this side has sent nothing else. */
 static void emit_plain_alert(struct weft__tls_session *session, int alert) {
+    /* type alert, version, length, fatal */
     const unsigned char record[] = {21, 3, 3, 0, 2, 2, (unsigned char)alert};
     if (!session->server || session->spoken || session->emit_result < 0) {
         return;
@@ -450,7 +452,7 @@ int weft__tls_feed(struct weft__tls_session *session, const void *data, size_t s
     }
     enum weft__record_fault fault = weft__record_guard_check(&session->guard, data, size);
     if (fault != WEFT__RECORD_GOOD) {
-        return fail_with(session, 10, weft__record_fault_text(fault), NULL);
+        return fail_with(session, ALERT_UNEXPECTED_MESSAGE, weft__record_fault_text(fault), NULL);
     }
     session->answers = 0;
     session->fed = size == 0 ? NULL : data;
@@ -461,7 +463,9 @@ int weft__tls_feed(struct weft__tls_session *session, const void *data, size_t s
 /* Text of the library, which is not always terminated. */
 static void copy_text(char *target, size_t target_size, const char *source, size_t source_size) {
     size_t size = source_size < target_size ? source_size : target_size - 1;
-    memcpy(target, source, size);
+    if (size > 0) {
+        memcpy(target, source, size);
+    }
     target[size] = '\0';
 }
 
@@ -546,13 +550,14 @@ int weft__tls_read(struct weft__tls_session *session, void *data, size_t size) {
         session->fed_size = 0; /* nothing after a close_notify counts */
         return WEFT__TLS_END;
     }
-    int wanted = size > WRITE_BYTES_MAX ? WRITE_BYTES_MAX : (int)size;
+    int wanted = size > READ_BYTES_MAX ? READ_BYTES_MAX : (int)size;
     int result = wolfSSL_read(session->ssl, data, wanted);
     if (session->failed) {
         return session->error.status;
     }
     if (session->answers > ANSWERS_MAX) {
-        return fail_with(session, 10, "peer asks for too many key updates", NULL);
+        return fail_with(session, ALERT_UNEXPECTED_MESSAGE, "peer asks for too many key updates",
+                         NULL);
     }
     if (result > 0) {
         return result;

@@ -68,7 +68,9 @@ static unsigned length_of(const weft_io_span *span) {
 }
 
 static void prepare_receive(const weft_io_op *op, const struct entry *entry) {
-    if (op->kind == WEFT_IO_OP_RECEIVE) {
+    if (op->kind == WEFT_IO_OP_RECEIVE && op->offset == WEFT_IO_ONCE) {
+        io_uring_prep_recv(entry->sqe, op->fd, NULL, 0, 0);
+    } else if (op->kind == WEFT_IO_OP_RECEIVE) {
         io_uring_prep_recv_multishot(entry->sqe, op->fd, NULL, 0, 0);
     } else {
         entry->args->message = (struct msghdr){.msg_namelen = NAME_BYTES};
@@ -234,7 +236,7 @@ static void read_from(const struct weft__uring_outcome *outcome, weft_io_result 
  * without an error: when the completion queue was full, and for an empty datagram. */
 static bool resume(struct weft__uring *driver, weft_io_op *op, int result) {
     bool goes_on = (op->kind == WEFT_IO_OP_ACCEPT && result >= 0) ||
-                   (op->kind == WEFT_IO_OP_RECEIVE && result > 0) ||
+                   (op->kind == WEFT_IO_OP_RECEIVE && result > 0 && op->offset != WEFT_IO_ONCE) ||
                    (op->kind == WEFT_IO_OP_RECEIVE_FROM && result >= 0);
     return goes_on && (op->driver[0] & OP_CANCELLED) == 0 && start(driver, op) == 0;
 }

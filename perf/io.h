@@ -128,9 +128,10 @@ void perf_pattern_check(const void *data, size_t size, uint64_t offset);
 
 /* False in a build without TLS; the functions below must then not be called. */
 bool perf_tls_built(void);
-/* A configuration for servers, with a certificate of its own, or for clients, which take any. It
- * lives as long as the process. */
+/* A configuration for servers, with a certificate of its own, or for clients, which take any; and
+ * its end, after that of its sessions. NULL is allowed. */
 void *perf_tls_config(bool server, bool chacha);
+void perf_tls_config_free(void *config);
 /* Does the handshake on a blocking socket. */
 void *perf_tls_session(void *config, bool server, int fd);
 /* As those of channels. */

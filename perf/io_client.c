@@ -23,13 +23,6 @@ enum {
     ECHO_PERIOD = 256,
 };
 
-static void *client_tls(const struct perf_peer_plan *plan) {
-    if ((plan->flags & PERF_PEER_TLS) == 0) {
-        return NULL;
-    }
-    return perf_tls_config(false, (plan->flags & PERF_PEER_CHACHA) != 0);
-}
-
 /* ---- echo ----------------------------------------------------------------------------------- */
 
 /* One message there and back; nanoseconds. */
@@ -52,11 +45,11 @@ static uint64_t echo_once(struct perf_channel *channel, uint64_t number) {
     return elapsed;
 }
 
-static void echo_client(const struct perf_peer_plan *plan) {
+static void echo_client(const struct perf_peer_plan *plan, void *tls) {
     uint64_t *latencies = perf_alloc(plan->count, sizeof(*latencies));
     struct perf_channel channel;
 
-    perf_channel_connect(plan, client_tls(plan), 0, &channel);
+    perf_channel_connect(plan, tls, 0, &channel);
     if ((plan->flags & PERF_PEER_SPIN) != 0) {
         perf_channel_spin(&channel);
     }
@@ -77,14 +70,14 @@ static void echo_client(const struct perf_peer_plan *plan) {
 /* ---- streams -------------------------------------------------------------------------------- */
 
 /* The clock stops when the server has closed: what lies in buffers then does not count as sent. */
-static void send_client(const struct perf_peer_plan *plan) {
+static void send_client(const struct perf_peer_plan *plan, void *tls) {
     unsigned char data[STREAM_BYTES];
     struct perf_channel channel;
     uint64_t bytes = 0;
     uint64_t begin;
 
     perf_pattern_fill(data, sizeof(data));
-    perf_channel_connect(plan, client_tls(plan), 0, &channel);
+    perf_channel_connect(plan, tls, 0, &channel);
     begin = perf_clock_ns();
     while (perf_clock_ns() - begin < plan->duration_ns) {
         if (!perf_channel_write_all(&channel, data, sizeof(data))) {
@@ -98,14 +91,14 @@ static void send_client(const struct perf_peer_plan *plan) {
     perf_channel_close(&channel);
 }
 
-static void read_client(const struct perf_peer_plan *plan) {
+static void read_client(const struct perf_peer_plan *plan, void *tls) {
     unsigned char *data = perf_alloc(READ_BYTES, 1);
     struct perf_channel channel;
     uint64_t bytes = 0;
     uint64_t elapsed = 0;
     uint64_t begin;
 
-    perf_channel_connect(plan, client_tls(plan), 0, &channel);
+    perf_channel_connect(plan, tls, 0, &channel);
     begin = perf_clock_ns();
     do {
         ssize_t got = perf_channel_read(&channel, data, READ_BYTES);
@@ -190,7 +183,7 @@ static uint64_t lanes_run(struct lane *lanes, const struct perf_peer_plan *plan,
     return after - before;
 }
 
-static void many_client(const struct perf_peer_plan *plan) {
+static void many_client(const struct perf_peer_plan *plan, void *tls) {
     struct lane *lanes = perf_alloc(plan->connections, sizeof(*lanes));
     int poller = epoll_create1(EPOLL_CLOEXEC);
     uint64_t begin;
@@ -202,7 +195,7 @@ static void many_client(const struct perf_peer_plan *plan) {
     for (uint32_t i = 0; i < plan->connections; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &lanes[i]};
 
-        perf_channel_connect(plan, client_tls(plan), i, &lanes[i].channel);
+        perf_channel_connect(plan, tls, i, &lanes[i].channel);
         if (epoll_ctl(poller, EPOLL_CTL_ADD, lanes[i].channel.fd, &event) != 0) {
             perf_die("epoll_ctl: %s", strerror(errno));
         }
@@ -257,8 +250,8 @@ static void *accept_thread(void *arg) {
     return NULL;
 }
 
-static void accept_client(const struct perf_peer_plan *plan) {
-    struct accept_job job = {.plan = plan, .tls = client_tls(plan)};
+static void accept_client(const struct perf_peer_plan *plan, void *tls) {
+    struct accept_job job = {.plan = plan, .tls = tls};
     pthread_t threads[THREADS_MAX];
     uint64_t begin = perf_clock_ns();
 
@@ -278,8 +271,7 @@ static void accept_client(const struct perf_peer_plan *plan) {
 
 /* With TLS a session is forgotten after its handshake: the connection stays, and the client's
  * memory does not keep the machine from measuring the server's. */
-static void idle_client(const struct perf_peer_plan *plan) {
-    void *tls = client_tls(plan);
+static void idle_client(const struct perf_peer_plan *plan, void *tls) {
     uint64_t begin = perf_clock_ns();
     char nothing[1];
 
@@ -295,27 +287,33 @@ static void idle_client(const struct perf_peer_plan *plan) {
     (void)read(STDIN_FILENO, nothing, sizeof(nothing)); /* until the measuring process has done */
 }
 
+/* tls of the roles: a configuration, or NULL for plain. */
 void perf_client_run(const struct perf_peer_plan *plan) {
+    void *tls = (plan->flags & PERF_PEER_TLS) != 0
+                    ? perf_tls_config(false, (plan->flags & PERF_PEER_CHACHA) != 0)
+                    : NULL;
+
     switch ((enum perf_peer_role)plan->role) {
     case PERF_PEER_ECHO_CLIENT:
-        echo_client(plan);
-        return;
+        echo_client(plan, tls);
+        break;
     case PERF_PEER_SEND_CLIENT:
-        send_client(plan);
-        return;
+        send_client(plan, tls);
+        break;
     case PERF_PEER_READ_CLIENT:
-        read_client(plan);
-        return;
+        read_client(plan, tls);
+        break;
     case PERF_PEER_MANY_CLIENT:
-        many_client(plan);
-        return;
+        many_client(plan, tls);
+        break;
     case PERF_PEER_ACCEPT_CLIENT:
-        accept_client(plan);
-        return;
+        accept_client(plan, tls);
+        break;
     case PERF_PEER_IDLE_CLIENT:
-        idle_client(plan);
-        return;
+        idle_client(plan, tls);
+        break;
     default:
         perf_die("no client of role %u", plan->role);
     }
+    perf_tls_config_free(tls);
 }

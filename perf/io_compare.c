@@ -110,11 +110,13 @@ void perf_io_configure(weft_config *config) {
 void perf_io_configure_sleep(weft_config *config) {
     perf_io_configure(config);
     config->spin_none = true;
+    config->io_spin_none = true;
 }
 
 void perf_io_configure_spin(weft_config *config) {
     perf_io_configure(config);
     config->spin_ns = 1000000000U; /* no wait of these workloads is as long */
+    config->io_spin_ns = config->spin_ns;
 }
 
 /* ---- one run -------------------------------------------------------------------------------- */

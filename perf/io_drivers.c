@@ -57,6 +57,7 @@ void perf_io_epoll_ratio(struct perf *perf) {
     }
     epoll_ratio(perf, "io_echo_many");
     perf_io_set(perf, "scheduler.spin", "0");
+    perf_io_set(perf, "io.spin", "0");
     epoll_ratio(perf, "io_echo_sleep");
 }
 

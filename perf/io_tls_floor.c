@@ -97,6 +97,13 @@ void *perf_tls_config(bool server, bool chacha) {
     return context;
 }
 
+void perf_tls_config_free(void *config) {
+    if (config != NULL) {
+        wolfSSL_CTX_free(config);
+        (void)wolfSSL_Cleanup(); /* the process ends */
+    }
+}
+
 void *perf_tls_session(void *config, bool server, int fd) {
     WOLFSSL *session = wolfSSL_new(config);
     int result;
@@ -159,6 +166,10 @@ void *perf_tls_config(bool server, bool chacha) {
     (void)server;
     (void)chacha;
     perf_die("this build has no TLS");
+}
+
+void perf_tls_config_free(void *config) {
+    (void)config; /* there is none */
 }
 
 void *perf_tls_session(void *config, bool server, int fd) {

@@ -10,7 +10,7 @@ struct job {
     weft_blocking_fn fn;
     void *arg;
     void (*discard)(void *arg); /* instead of fn when it is never run; or NULL */
-    weft_msg *done;             /* the DONE message, filled but for its status */
+    weft_msg *done; /* the DONE message, filled but for its status; NULL: none is wanted */
     uint64_t target;
     uint64_t queued_ns;
 };
@@ -98,9 +98,11 @@ static bool take_job(struct weft__blocking *pool, struct helper *helper, struct 
 
 static void deliver(struct weft__blocking *pool, const struct job *job, int status) {
     weft_runtime *runtime = pool->runtime;
-    job->done->weft__u.weft__r.weft__value = status;
-    if (weft__post_outside(runtime, job->target, job->done, false) != 0) {
-        weft__msg_free(runtime, NULL, job->done); /* the actor is gone */
+    if (job->done != NULL) {
+        job->done->weft__u.weft__r.weft__value = status;
+        if (weft__post_outside(runtime, job->target, job->done, false) != 0) {
+            weft__msg_free(runtime, NULL, job->done); /* the actor is gone */
+        }
     }
     weft__lock_enter(&pool->lock, runtime->core.env);
     pool->running--;
@@ -154,23 +156,33 @@ static int submit(struct weft__blocking *pool, const struct job *job) {
     return full ? -EBUSY : 0;
 }
 
+/* The message of a job, before it is accepted: so its result can always be delivered. */
+static int make_done(struct weft__scheduler *s, const struct weft__work *work, weft_msg **ret_msg) {
+    struct weft__draft draft = {.kind = work->kind, .wide = true};
+    int result = weft__msg_make(s->runtime, s, &draft, ret_msg);
+    if (result == 0) {
+        (*ret_msg)->weft__u.weft__r.weft__ref = work->token;
+    }
+    return result;
+}
+
 int weft__blocking_run(struct weft__scheduler *s, const struct weft__work *work) {
     weft_runtime *runtime = s->runtime;
     if (weft__phase(runtime) >= WEFT__RUNTIME_STOPPING) {
         return WEFT_E_SHUTDOWN;
     }
-    struct weft__draft draft = {.kind = work->kind, .wide = true};
     struct job job = {
         .fn = work->fn, .arg = work->arg, .discard = work->discard, .target = work->target};
-    int result = weft__msg_make(runtime, s, &draft, &job.done);
+    int result = work->kind == WEFT__WORK_SILENT ? 0 : make_done(s, work, &job.done);
     if (result != 0) {
         return result;
     }
-    job.done->weft__u.weft__r.weft__ref = work->token;
     job.queued_ns = weft__now(s->core);
     result = submit(runtime->blocking, &job);
     if (result != 0) {
-        weft__msg_free(runtime, s, job.done);
+        if (job.done != NULL) {
+            weft__msg_free(runtime, s, job.done);
+        }
         WEFT__COUNT(runtime, NULL, blocking_rejected, 1);
         return result;
     }

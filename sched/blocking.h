@@ -9,6 +9,9 @@
 
 #include "sched/scheduler.h"
 
+/* A kind: no message follows; fn, or discard, does the telling. */
+enum { WEFT__WORK_SILENT = 0 };
+
 /* Work for a helper thread; exactly one message of this kind follows, if the target lives. */
 struct weft__work {
     weft_blocking_fn fn;

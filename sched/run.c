@@ -142,7 +142,7 @@ static WEFT_NOINLINE void handle_io(struct weft__scheduler *s, struct weft_ctx *
         weft__msg_done(s, ctx, msg);
         return;
     }
-    weft_counter_add(&s->counters.messages_handled, 1);
+    weft_counter_add(&s->counters.signals, 1);
     receive(s, ctx, msg);
     if (attachment != NULL && attachment->calls->handled(attachment, tag, size)) {
         weft_exit(ctx, 0);

@@ -603,5 +603,5 @@ uint64_t weft_runtime_drive_deadline(weft_runtime *runtime) {
     weft__bias_enter(&s->bias, &s->barrier); /* the watchdog may be at the wheel */
     uint64_t next_ns = weft__wheel_next_ns(&s->wheel);
     weft__bias_leave(&s->bias);
-    return next_ns;
+    return s->upper != NULL ? weft_min_u64(next_ns, s->upper->calls->deadline(s->upper)) : next_ns;
 }

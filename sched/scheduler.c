@@ -568,9 +568,9 @@ static enum weft_step step_search(struct weft__scheduler *s) {
     bool found = look_around(s) || own_work(s);
     bool nap = s->now_ns < s->nap_until_ns;
     if (s->search_until_ns == 0) {
-        s->search_until_ns = weft_add_saturated(s->now_ns, runtime->config.spin_ns);
-        s->steal_after_ns =
-            s->traced ? 0 : s->now_ns + weft_min_u64(runtime->config.spin_ns, OWN_NS);
+        uint64_t spin_ns = s->upper == NULL ? runtime->config.spin_ns : runtime->config.io_spin_ns;
+        s->search_until_ns = weft_add_saturated(s->now_ns, spin_ns);
+        s->steal_after_ns = s->traced ? 0 : s->now_ns + weft_min_u64(spin_ns, OWN_NS);
     }
     /* At first only the inbox: an answer from another core is often under way, and who finds one
      * has not touched the searchers' count, a line that everybody writes. */

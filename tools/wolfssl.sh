@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # wolfssl.sh [fast|tsan]: builds the distribution's own wolfSSL once more, with its assembly and
-# nothing but what weft uses, and prints the folder it is installed in. The packaged library is built
-# without assembly: it encrypts AES-128-GCM at a twentieth of the speed. "tsan" is without assembly,
+# nothing but what weft uses, and prints the folder it is installed in. The packaged library is
+# built without assembly: it encrypts AES-128-GCM many times slower. "tsan" is without assembly,
 # under the thread sanitizer.
 #
 # The source is the source package of the installed libwolfssl-dev, with its patches, from the
@@ -88,8 +88,8 @@ cache_folder() {
     if [ -n "${WEFT_CACHE:-}" ]; then
         mkdir -p "$WEFT_CACHE" && cd "$WEFT_CACHE" && pwd
     elif [ -n "${XDG_CACHE_HOME:-}${HOME:-}" ]; then
-        mkdir -p "${XDG_CACHE_HOME:-$HOME/.cache}/weft" && cd "${XDG_CACHE_HOME:-$HOME/.cache}/weft" &&
-            pwd
+        mkdir -p "${XDG_CACHE_HOME:-$HOME/.cache}/weft" &&
+            cd "${XDG_CACHE_HOME:-$HOME/.cache}/weft" && pwd
     else
         return 1
     fi
@@ -120,8 +120,8 @@ WANTED='function wanted(text,    i, n, list) {
     return n == 0 || i <= n
 }'
 
-# Writes the machine's own repositories that have libwolfssl-dev to $work/sources, as sources. All of
-# their options stay: mirrors, keys, trust. Without package lists it is every repository.
+# Writes the machine's own repositories that have libwolfssl-dev to $work/sources, as sources. All
+# of their options stay: mirrors, keys, trust. Without package lists it is every repository.
 write_sources() {
     local list="" parts="" file addresses
     addresses=$(apt-cache madison libwolfssl-dev 2>/dev/null |

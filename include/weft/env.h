@@ -84,7 +84,7 @@ typedef struct weft_io_result {
  * descriptor unless it checks that they are in flight. */
 typedef void (*weft_io_complete_fn)(weft_io_op *op, const weft_io_result *result);
 
-enum { WEFT_IO_SPANS_MAX = 64 };
+enum { WEFT_IO_SPANS_MAX = 64, WEFT_IO_ONCE = 1 };
 
 /* Memory of the caller, in place and unchanged, with what it points to, until it is over. */
 struct weft_io_op {
@@ -94,7 +94,7 @@ struct weft_io_op {
     uint16_t span_count; /* at most WEFT_IO_SPANS_MAX */
     const weft_io_span *spans;
     const weft_address *address;
-    uint64_t offset;
+    uint64_t offset;    /* files; RECEIVE: WEFT_IO_ONCE asks to end it after one result */
     uint64_t driver[6]; /* the driver's, while it is in flight; zeroed before the first submit */
 };
 

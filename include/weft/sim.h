@@ -47,6 +47,7 @@ typedef struct weft_sim_options {
     uint32_t loss_permille;      /* of datagrams */
     uint32_t duplicate_permille; /* of datagrams */
     uint32_t reorder_permille;   /* datagrams that take much longer */
+    uint32_t offset_permille;    /* received bytes begin somewhere inside of their buffer */
 } weft_sim_options;
 
 #define WEFT_SIM_OPTIONS_INIT sizeof(weft_sim_options)

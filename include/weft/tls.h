@@ -4,6 +4,10 @@
  * X25519 and P-256. A weft_tls is a configuration, shared by any number of listeners and
  * connections, client or server or both. Sessions are not resumed and there is no early data.
  * In a build without TLS every function answers -ENOSYS.
+ *
+ * In TLS 1.3 a client is done before the server has looked at the client's certificate: its OPEN
+ * comes, and when the server refuses the certificate, CLOSED with WEFT_E_TLS follows. A client that
+ * has to know waits for a first message of the server.
  * Stability: stable, structs are append-only.
  */
 #ifndef WEFT_TLS_H
@@ -19,7 +23,8 @@ typedef struct weft_tls weft_tls;
 enum weft_tls_verify {
     WEFT_TLS_VERIFY_DEFAULT = 0,  /* client: REQUIRED; server: NONE, or REQUIRED with a CA */
     WEFT_TLS_VERIFY_NONE = 1,     /* take any certificate, and none: no protection against a man in
-                                     the middle. For tests, or with weft_stream_tls_export */
+                                     the middle. For tests, or with weft_stream_tls_export. A server
+                                     asks its clients for one, to compare its fingerprint */
     WEFT_TLS_VERIFY_REQUIRED = 2, /* a chain to the CA, in its time, and for a client the name */
 };
 
@@ -29,12 +34,14 @@ typedef struct weft_tls_options {
     size_t struct_size;    /* WEFT_TLS_OPTIONS_INIT */
     const char *cert_file; /* PEM chain, leaf first; NULL: none */
     const char *key_file;  /* PEM; required with cert_file */
-    const char *ca_file;   /* PEM; NULL: a client with REQUIRED uses the system's */
+    const char *ca_file;   /* PEM; NULL: a client with REQUIRED uses the system's,
+                              /etc/ssl/certs/ca-certificates.crt */
     const char *self_name; /* instead of cert_file: an Ed25519 certificate for this name, valid
                                for self_days, is generated, signed by itself */
     uint32_t self_days;    /* 0: 365 */
     uint32_t verify;       /* enum weft_tls_verify */
-    const char *alpn;      /* "h2,http/1.1" in order of preference; NULL: not used */
+    const char *alpn;      /* "h2,http/1.1" in order of preference (the server's decides), at most
+                              63 letters each; NULL: not used */
     bool alpn_required;    /* the peer must agree to one of them */
     const char *suites;    /* "AES128,CHACHA20,AES256" in order of preference; NULL: AES128 first
                                where the library runs it in hardware, else CHACHA20 */

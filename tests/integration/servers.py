@@ -18,7 +18,7 @@ import unittest
 
 FACTOR = float(os.environ.get("WEFT_TEST_FACTOR", "1"))
 WAIT = 10 * FACTOR  # for anything that has to happen
-SANITIZER_REPORT = re.compile(r"(?:Address|Leak|Thread|Memory)Sanitizer|runtime error:")
+COMPLAINT = re.compile(r"(?:Address|Leak|Thread|Memory)Sanitizer|runtime error:|actor\.crash")
 
 
 def wait_until(condition, what, seconds=WAIT):
@@ -99,7 +99,7 @@ class Server(Process):
             self.kill()
             raise AssertionError(f"still alive {seconds} s after {how!r}:\n{self.text}") from None
         self.child.stdout.close()
-        if status != 0 or SANITIZER_REPORT.search(self.text):
+        if status != 0 or COMPLAINT.search(self.text):
             raise AssertionError(f"ended with status {status}:\n{self.text}")
         return time.monotonic() - started
 
@@ -171,12 +171,20 @@ def receive_all(sock):
     return b"".join(parts)
 
 
-def exchange(sock, data):
-    """Sends data from a thread of its own and returns as many bytes of answer."""
-    sender = threading.Thread(target=sock.sendall, args=(data,), daemon=True)
-    sender.start()
-    answer = receive(sock, len(data))
-    sender.join(WAIT)
+def exchange(sock, data, window=100000):
+    """Sends data, at most window bytes ahead of the answer, and returns as many bytes of answer.
+    One thread: two must not use a TLS connection of Python's at the same time."""
+    answer = b""
+    sent = 0
+    while len(answer) < len(data):
+        if sent < len(data) and sent - len(answer) < window:
+            sock.sendall(data[sent:sent + 10000])
+            sent += len(data[sent:sent + 10000])
+            continue
+        piece = sock.recv(65536)
+        if not piece:
+            break
+        answer += piece
     return answer
 
 

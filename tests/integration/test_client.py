@@ -63,7 +63,7 @@ class ClientCase(unittest.TestCase):
                               timeout=6 * WAIT)
         text = done.stdout.decode("latin-1") + done.stderr.decode("latin-1")
         self.assertEqual(done.returncode, 0, text)
-        self.assertIsNone(servers.SANITIZER_REPORT.search(text), text)
+        self.assertIsNone(servers.COMPLAINT.search(text), text)
         return text
 
     def assert_closed(self, text, *statuses):
@@ -244,8 +244,8 @@ class Tls(ClientCase):
 
     def test_key_updates_of_the_server(self):
         server = self.serve("-tls1_3")
-        client = Process([self.PROGRAM, server.address, "--tls", "--ca", self.authority.ca, "--send",
-                          "hello\n", "--until", "the end"])
+        client = Process([self.PROGRAM, server.address, "--tls", "--ca", self.authority.ca,
+                          "--send", "hello\n", "--until", "the end"])
         self.addCleanup(client.kill)
         server.wait_for("hello")
         for command in (b"k\n", b"K\n", b"k\n"):
@@ -271,7 +271,8 @@ class Tls(ClientCase):
 
     def test_without_verification(self):
         server = self.serve("-rev")
-        text = self.connect(server.address, "--insecure", "--send", "ab\n", "--until", "ba", ca=False)
+        text = self.connect(server.address, "--insecure", "--send", "ab\n", "--until", "ba",
+                            ca=False)
         self.assertIn("verified=0", text)
         self.assert_closed(text, 0)
 
@@ -294,7 +295,8 @@ class Tls(ClientCase):
         text = self.connect(server.address, "--name", "elsewhere.example")
         self.assert_closed(text, E_TLS)
         self.assert_why(text, "name|domain|host")
-        text = self.connect(server.address, "--name", "localhost", "--send", "ab\n", "--until", "ba")
+        text = self.connect(server.address, "--name", "localhost", "--send", "ab\n", "--until",
+                            "ba")
         self.assert_closed(text, 0)
 
     def test_an_expired_certificate(self):

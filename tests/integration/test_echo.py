@@ -88,8 +88,8 @@ class Plain(Case):
     def test_a_megabyte(self):
         data = os.urandom(1 << 20)
         with self.server.connect() as sock:
-            self.assertEqual(exchange(sock, data), data)
-            self.assertEqual(exchange(sock, data), data)
+            for window in (1, 100000, 500000):
+                self.assertEqual(exchange(sock, data, window), data)
 
     def test_many_small_ones(self):
         chance = random.Random(1)
@@ -163,13 +163,28 @@ class Plain(Case):
 
 def flood(sock, limit):
     """Sends without reading until the peer takes no more; how much it took."""
-    sock.setblocking(False)
-    sent = 0
-    try:
-        while sent < limit and select.select([], [sock], [], 0.2)[1]:
-            sent += sock.send(b"z" * 65536)
-    except BlockingIOError:
-        pass
+    return flood_all([sock], limit)[0]
+
+
+def flood_all(socks, limit):
+    """The same for many at the same time: over when none has taken anything for a while."""
+    sent = [0] * len(socks)
+    left = {}
+    poll = select.poll()
+    for i, sock in enumerate(socks):
+        sock.setblocking(False)
+        poll.register(sock, select.POLLOUT)
+        left[sock.fileno()] = i
+    while left and (ready := poll.poll(200 * FACTOR)):
+        for descriptor, _ in ready:
+            i = left[descriptor]
+            try:
+                sent[i] += socks[i].send(b"z" * min(65536, limit - sent[i]))
+            except BlockingIOError:
+                pass
+            if sent[i] >= limit:
+                poll.unregister(descriptor)
+                del left[descriptor]
     return sent
 
 
@@ -214,8 +229,8 @@ class Stranded(Case):
 
     CONNECTIONS = 2000
     FLOODERS = 100
-    # send_high, receive_ahead, one message of a receive buffer beyond each, and some.
-    BYTES_EACH = (256 + 128 + 2 * 64 + 64) << 10
+    # send_high, receive_ahead, and what one receive of io_uring may bring beyond them: its ring.
+    BYTES_EACH = (256 + 128 + 128 * 16) << 10
 
     def connect_all(self, reading):
         """Connections; those that shall not read take little into the kernel."""
@@ -234,8 +249,8 @@ class Stranded(Case):
         before = self.server.memory_kib()
         socks = self.connect_all(set(reading))
         stranded = [sock for i, sock in enumerate(socks) if i % 2 == 1]
-        taken = [flood(sock, 64 << 20 if i < self.FLOODERS else 16 << 10)
-                 for i, sock in enumerate(stranded)]
+        taken = flood_all(stranded[:self.FLOODERS], 64 << 20)
+        taken += flood_all(stranded[self.FLOODERS:], 16 << 10)
         self.assertLess(max(taken), 64 << 20, "a flooder was never stopped")
         for i in reading:
             socks[i].sendall(b"%05d" % i * 2000)
@@ -298,7 +313,7 @@ class TlsCase(Case):
         """One line into a client, and back."""
         client.child.stdin.write(text.encode() + b"\n")
         client.child.stdin.flush()
-        client.wait_for(f"{text}\n")  # s_client buffers its own lines, so not only at a line's start
+        client.wait_for(f"{text}\n")  # anywhere in a line: s_client buffers its own output
 
 
 class Tls(TlsCase):
@@ -331,10 +346,8 @@ class Tls(TlsCase):
     def test_a_megabyte(self):
         data = os.urandom(1 << 20)
         with self.wrap(self.server.connect()) as sock:
-            sender = threading.Thread(target=sock.sendall, args=(data,))
-            sender.start()
-            self.assertEqual(receive(sock, len(data)), data)
-            sender.join()
+            self.assertEqual(exchange(sock, data, 20000), data)
+            self.assertEqual(exchange(sock, data), data)
 
     def test_the_client_ends_and_gets_the_rest(self):
         data = os.urandom(300000)
@@ -361,7 +374,7 @@ class Tls(TlsCase):
         for options in (["-ciphersuites", "TLS_AES_128_CCM_SHA256"], ["-groups", "X448"]):
             client = self.s_client("-tls1_3", *options)
             self.assertNotEqual(client.wait(), 0, client.text)
-            self.assertRegex(client.text, "alert handshake failure|alert number")
+            self.assertRegex(client.text, "alert handshake failure|no change following hrr")
             self.assert_alive()
 
     def test_the_end_in_the_middle_of_load(self):
@@ -610,7 +623,7 @@ class Hostile(TlsCase):
         half.sendall(hello[:60])
         open_ones = {silent: "silent", half: "half", slow: "slow"}
         at = 0
-        while open_ones and time.monotonic() - started < HANDSHAKE_S + 5 * FACTOR:
+        while open_ones and time.monotonic() - started < HANDSHAKE_S + WAIT:
             try:
                 slow.send(hello[at:at + 1])
                 at += 1
@@ -618,7 +631,7 @@ class Hostile(TlsCase):
                 open_ones.pop(slow, None)
             for sock in select.select(list(open_ones), [], [], 0.5)[0]:
                 self.assert_ended(sock)
-                open_ones.pop(sock)
+                open_ones.pop(sock, None)
                 self.assertGreater(time.monotonic() - started, HANDSHAKE_S - 1.5)
         self.assertEqual(list(open_ones.values()), [])
         self.assert_alive()

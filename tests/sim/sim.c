@@ -380,10 +380,13 @@ static int create_options(const weft_sim_options *options, weft_sim_options *ret
     }
     memcpy(ret_options, options, size);
     const uint32_t permille[] = {
-        ret_options->short_permille, ret_options->starve_permille,    ret_options->rearm_permille,
-        ret_options->reset_permille, ret_options->connect_permille,   ret_options->accept_permille,
-        ret_options->late_permille,  ret_options->open_permille,      ret_options->file_permille,
-        ret_options->loss_permille,  ret_options->duplicate_permille, ret_options->reorder_permille,
+        ret_options->short_permille,     ret_options->starve_permille,
+        ret_options->rearm_permille,     ret_options->reset_permille,
+        ret_options->connect_permille,   ret_options->accept_permille,
+        ret_options->late_permille,      ret_options->open_permille,
+        ret_options->file_permille,      ret_options->loss_permille,
+        ret_options->duplicate_permille, ret_options->reorder_permille,
+        ret_options->offset_permille,
     };
     for (size_t i = 0; i < sizeof(permille) / sizeof(permille[0]); i++) {
         if (permille[i] > 1000) {

@@ -95,9 +95,9 @@ static inline uint64_t bench_close(struct bench *bench) {
 #define bench_until(bench, condition)                                                              \
     do {                                                                                           \
         uint64_t until_ns_ = weft_sim_now_ns((bench)->sim) + 1000 * S_NS;                          \
-        while (!(condition)) {                                                                     \
+        while ((void)(bench)->io->poll((bench)->env, (bench)->driver), !(condition)) {             \
             ck_assert_msg(weft_sim_now_ns((bench)->sim) < until_ns_, "never: %s", #condition);     \
-            bench_turn(bench, until_ns_);                                                          \
+            (bench)->io->driver_park((bench)->env, (bench)->driver, until_ns_);                    \
         }                                                                                          \
     } while (0)
 

@@ -215,8 +215,8 @@ static void receive_bytes(sim_net *net, sim_socket *socket, sim_op *op) {
     }
     sim_result result = {.buf = buf};
     size_t size = weft_buf_size(buf);
-    if (size > 4 * OFFSET_MAX && sim_prng_below(&net->prng, 8) == 0) {
-        result.offset = (uint32_t)sim_prng_below(&net->prng, OFFSET_MAX);
+    if (size > 4 * OFFSET_MAX && weft__net_chance(net, net->sim->options.offset_permille)) {
+        result.offset = (uint32_t)sim_prng_below(&net->fault, OFFSET_MAX);
         size -= result.offset;
     }
     if (weft__net_chance(net, net->sim->options.short_permille)) {

@@ -3,6 +3,7 @@
  * Addresses as text: what is read, what is refused, that writing gives one canonical form which
  * reads back equal, that a cut is a cut, and that no bytes of a caller lead outside the struct.
  */
+#define _GNU_SOURCE 1
 #include "core/prng.h"
 #include "tests/unit/support.h"
 

@@ -173,6 +173,8 @@ static const struct {
     {"io.buffer", "1500", "1500"},
     {"io.connections", "10000", "10000"},
     {"io.handshakes", "1", "1"},
+    {"io.spin", "0", "0"},
+    {"io.spin", "50us", "50us"},
 };
 
 START_TEST(every_key_round_trips_from_text) {

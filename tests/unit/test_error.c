@@ -29,7 +29,8 @@ START_TEST(every_weft_code_has_a_text_that_begins_with_its_name) {
         {WEFT_E_KILLED, "WEFT_E_KILLED: "},     {WEFT_E_SHUTDOWN, "WEFT_E_SHUTDOWN: "},
         {WEFT_E_OVERLOAD, "WEFT_E_OVERLOAD: "}, {WEFT_E_NOTYPE, "WEFT_E_NOTYPE: "},
         {WEFT_E_CONFIG, "WEFT_E_CONFIG: "},     {WEFT_E_LIMIT, "WEFT_E_LIMIT: "},
-        {WEFT_E_NOCONN, "WEFT_E_NOCONN: "},
+        {WEFT_E_NOCONN, "WEFT_E_NOCONN: "},     {WEFT_E_TLS, "WEFT_E_TLS: "},
+        {WEFT_E_RESOLVE, "WEFT_E_RESOLVE: "},
     };
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         const char *text = weft_strerror(codes[i].code);
@@ -64,7 +65,7 @@ START_TEST(every_result_has_a_text) {
     ck_assert_str_eq(weft_strerror(-4095), "unknown error");
     ck_assert_str_eq(weft_strerror(-4096), "unknown error");
     ck_assert_str_eq(weft_strerror(-5000), "unknown error");
-    ck_assert_str_eq(weft_strerror(-5010), "unknown error");
+    ck_assert_str_eq(weft_strerror(-5012), "unknown error");
     ck_assert_str_eq(weft_strerror(INT_MIN), "unknown error");
 }
 END_TEST

@@ -101,16 +101,18 @@ START_TEST(a_park_ends_at_its_deadline) {
     struct bench *bench = &sleeper.bench;
     ck_assert_uint_lt(time_park(bench, 0), S_NS);
     ck_assert_uint_lt(time_park(bench, clock_ns() - 1), S_NS);
-    uint32_t exact = 0;
-    for (uint32_t i = 0; i < 20; i++) {
-        uint64_t deadline_ns = clock_ns() + i * MS_NS;
+    /* On a machine that is busy with other things a thread waits for a processor now and then, so
+     * not each park is exact; a driver that rounds its deadlines never is. */
+    uint64_t until_ns = clock_ns() + 20 * S_NS;
+    for (uint32_t exact = 0, i = 0; exact < 20; i++) {
+        uint64_t deadline_ns = clock_ns() + (i % 20) * MS_NS + 300000;
         bench_poll(bench);
         bench_park(bench, deadline_ns);
         uint64_t now_ns = clock_ns();
-        ck_assert(now_ns >= deadline_ns);
+        ck_assert_uint_ge(now_ns, deadline_ns);
+        ck_assert_uint_lt(now_ns, until_ns);
         exact += now_ns - deadline_ns < 2 * MS_NS;
     }
-    ck_assert_uint_gt(exact, 10); /* the others had to wait for a processor */
     close_sleeper(&sleeper);
 }
 END_TEST
@@ -140,6 +142,21 @@ static void *storm_wakes(void *arg) {
     return NULL;
 }
 
+static bool readable(int fd, int wait_ms) {
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    return poll(&poll_fd, 1, wait_ms) == 1;
+}
+
+/* Sleeps until there may be something, as the owner's own thread does or as a program's loop. */
+static void storm_sleep(struct bench *bench, bool outside) {
+    if (outside) {
+        ck_assert(readable(bench->io->driver_fd(bench->env, bench->driver), 5000));
+        bench_park(bench, 0);
+    } else {
+        ck_assert_uint_lt(time_park(bench, clock_ns() + 5 * S_NS), 4 * S_NS);
+    }
+}
+
 START_TEST(no_wake_of_many_is_lost) {
     struct storm storm = {0};
     if (!open_sleeper(&storm.sleeper, _i & 1, (_i & 4) != 0, (_i & 2) != 0)) {
@@ -156,18 +173,12 @@ START_TEST(no_wake_of_many_is_lost) {
             weft_store32_release(&storm.answered, seen);
             continue;
         }
-        uint64_t took_ns = time_park(&storm.sleeper.bench, clock_ns() + 5 * S_NS);
-        ck_assert_uint_lt(took_ns, 4 * S_NS);
+        storm_sleep(&storm.sleeper.bench, (_i & 4) != 0);
     }
     pthread_join(thread, NULL);
     close_sleeper(&storm.sleeper);
 }
 END_TEST
-
-static bool readable(int fd, int wait_ms) {
-    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    return poll(&poll_fd, 1, wait_ms) == 1;
-}
 
 START_TEST(the_descriptor_is_readable_while_there_is_something) {
     struct sleeper sleeper;

@@ -13,7 +13,6 @@
 static enum weft__record_fault check_one(uint32_t type, uint32_t version, uint32_t length) {
     static uint8_t stream[5 + 65535];
     struct weft__record_guard guard;
-    memset(stream, 0, sizeof(stream));
     stream[0] = (uint8_t)type;
     stream[1] = (uint8_t)(version >> 8);
     stream[2] = (uint8_t)version;

@@ -63,7 +63,7 @@ static inline struct files files_make(void) {
     struct files files;
     const char *place = getenv("TMPDIR");
     snprintf(files.folder, sizeof(files.folder), "%s/weft-tls-XXXXXX",
-             place != NULL ? place : "/tmp");
+             place != NULL ? place : P_tmpdir);
     ck_assert_ptr_nonnull(mkdtemp(files.folder));
     for (uint32_t i = 0; i < FILES_ALL; i++) {
         file_put(&files, files_all[i].name, files_all[i].text);
