@@ -285,6 +285,9 @@ static int check_options(const weft_runtime *runtime, const weft_connect_options
         options->scheduler > runtime->count || (options->arg == NULL && options->arg_size != 0)) {
         return -EINVAL;
     }
+    if (options->tls != NULL && weft__tls_usable(options->tls, false) != 0) {
+        return -EINVAL;
+    }
     return runtime->core.env->io == NULL ? -ENOSYS : 0;
 }
 

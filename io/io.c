@@ -7,7 +7,8 @@
 #include <string.h>
 
 enum {
-    SPARE_MAX = 256, /* small segments kept for the next writes */
+    SPARE_SMALL_MAX = 256, /* segments kept for the next writes */
+    SPARE_LARGE_MAX = 64,
     RETRY_NS = 10000000,
     STARVED_PER_POLL = 64,
 };
@@ -148,14 +149,17 @@ static void io_leave(struct weft__upper *upper) {
         weft_buf_unref(io->plain);
         io->plain = NULL;
     }
+    weft__tls_leave_thread();
 }
 
 static void io_destroy(struct weft__upper *upper) {
     struct weft__io *io = io_of(upper);
-    while (io->spare != NULL) { /* bounded by SPARE_MAX */
-        struct weft__segment *segment = io->spare;
-        io->spare = segment->next;
-        weft__free(io->core, segment, sizeof(*segment) + WEFT__SEGMENT_SMALL, "segment");
+    for (int spare = 0; spare < WEFT__SPARES; spare++) {
+        while (io->spare[spare] != NULL) { /* bounded by what is kept */
+            struct weft__segment *segment = io->spare[spare];
+            io->spare[spare] = segment->next;
+            weft__free(io->core, segment, sizeof(*segment) + segment->capacity, "segment");
+        }
     }
     weft__buffers_fini(&io->buffers);
     weft__free(io->core, io, sizeof(*io), "io");
@@ -259,23 +263,25 @@ int weft__io_give(struct weft__io *io, const struct weft__received *received) {
     return 0;
 }
 
-/* ---- small segments ------------------------------------------------------------------------ */
+/* ---- segments ------------------------------------------------------------------------------ */
 
-struct weft__segment *weft__segment_take(struct weft__io *io) {
-    struct weft__segment *segment = io->spare;
+struct weft__segment *weft__segment_take(struct weft__io *io, enum weft__spare spare) {
+    struct weft__segment *segment = io->spare[spare];
     if (segment != NULL) {
-        io->spare = segment->next;
-        io->spare_count--;
+        io->spare[spare] = segment->next;
+        io->spare_count[spare]--;
     }
     return segment;
 }
 
-bool weft__segment_keep(struct weft__io *io, struct weft__segment *segment) {
-    if (io->spare_count >= SPARE_MAX) {
+bool weft__segment_keep(struct weft__io *io, enum weft__spare spare,
+                        struct weft__segment *segment) {
+    uint32_t max = spare == WEFT__SPARE_SMALL ? SPARE_SMALL_MAX : SPARE_LARGE_MAX;
+    if (io->spare_count[spare] >= max) {
         return false;
     }
-    segment->next = io->spare;
-    io->spare = segment;
-    io->spare_count++;
+    segment->next = io->spare[spare];
+    io->spare[spare] = segment;
+    io->spare_count[spare]++;
     return true;
 }

@@ -36,6 +36,8 @@ struct weft__stream_list {
 
 struct weft__segment;
 
+enum weft__spare { WEFT__SPARE_SMALL = 0, WEFT__SPARE_LARGE = 1, WEFT__SPARES = 2 };
+
 struct weft__io {
     struct weft__upper upper;
     /* const after init */
@@ -56,8 +58,9 @@ struct weft__io {
     struct weft__stream_list shaking; /* wait until fewer handshakes are under way */
     struct weft__stream_list ended;   /* to be freed at the end of a poll */
     uint32_t handshakes;              /* under way */
-    struct weft__segment *spare;      /* small send segments to use again */
-    uint32_t spare_count;
+    /* Send segments to use again, small and large. */
+    struct weft__segment *spare[WEFT__SPARES];
+    uint32_t spare_count[WEFT__SPARES];
     weft_buf *plain;   /* TLS: where the next bytes are decrypted to */
     uint64_t retry_ns; /* when to look at starved again; 0: at once */
 };
@@ -98,9 +101,9 @@ struct weft__received {
 };
 int weft__io_give(struct weft__io *io, const struct weft__received *received);
 
-/* Small segments of send queues, used again. NULL: none is kept; false: enough are. */
-struct weft__segment *weft__segment_take(struct weft__io *io);
-bool weft__segment_keep(struct weft__io *io, struct weft__segment *segment);
+/* Segments of send queues, used again. NULL: none is kept; false: enough are. */
+struct weft__segment *weft__segment_take(struct weft__io *io, enum weft__spare spare);
+bool weft__segment_keep(struct weft__io *io, enum weft__spare spare, struct weft__segment *segment);
 
 /* ---- lists of streams ---------------------------------------------------------------------- */
 

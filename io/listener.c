@@ -304,6 +304,9 @@ static int check_options(const weft_runtime *runtime, const weft_listen_options 
         (options->flags & ~flags) != 0) {
         return -EINVAL;
     }
+    if (options->tls != NULL && weft__tls_usable(options->tls, true) != 0) {
+        return -EINVAL;
+    }
     return runtime->core.env->io == NULL ? -ENOSYS : 0;
 }
 

@@ -13,8 +13,9 @@ static const char tag[] = "segment";
 static struct weft__segment *segment_new(struct weft__stream *stream, size_t size) {
     struct weft__core *core = &stream->runtime->core;
     bool small = size <= WEFT__SEGMENT_SMALL;
+    enum weft__spare spare = small ? WEFT__SPARE_SMALL : WEFT__SPARE_LARGE;
     struct weft__segment *segment =
-        small && stream->io != NULL ? weft__segment_take(stream->io) : NULL;
+        stream->io != NULL ? weft__segment_take(stream->io, spare) : NULL;
     if (segment == NULL) {
         uint32_t capacity = small ? WEFT__SEGMENT_SMALL : WEFT__SEGMENT_LARGE;
         segment = weft__alloc(core, sizeof(*segment) + capacity, tag);
@@ -31,10 +32,11 @@ static struct weft__segment *segment_new(struct weft__stream *stream, size_t siz
 
 static void segment_free(struct weft__io *io, struct weft__core *core,
                          struct weft__segment *segment) {
+    enum weft__spare spare =
+        segment->capacity == WEFT__SEGMENT_SMALL ? WEFT__SPARE_SMALL : WEFT__SPARE_LARGE;
     if (segment->buf != NULL) {
         weft_buf_unref(segment->buf);
-    } else if (io != NULL && segment->capacity == WEFT__SEGMENT_SMALL &&
-               weft__segment_keep(io, segment)) {
+    } else if (io != NULL && weft__segment_keep(io, spare, segment)) {
         return;
     }
     weft__free(core, segment, sizeof(*segment) + segment->capacity, tag);

@@ -8,7 +8,8 @@
  *   init     runs when the connection was accepted, or when weft_connect has begun. Nothing was
  *            read yet. A negative result closes the connection.
  *   OPEN     it can be written to: connected, and with TLS its handshake is done. Once. A server
- *            may write before, from init on; that is sent as soon as it can be.
+ *            may write before, from init on; that is sent as soon as it can be. A TLS client is
+ *            open before the server has looked at its certificate: a refusal is a CLOSED later.
  *   DATA     bytes of the peer, as the payload. The handler borrows them, as any message: to keep
  *            the message, weft_msg_take; to pass bytes on, weft_send_buf. What is kept of a receive
  *            buffer is copied when it is at most half of one.
@@ -153,7 +154,8 @@ WEFT_API int weft_stream_end(weft_ctx *ctx);
 /* Closes: what is queued is sent, then both sides are closed; at most linger_ns. CLOSED follows.
  * Nothing more is delivered before it. */
 WEFT_API int weft_stream_close(weft_ctx *ctx);
-/* Resets the connection; what is queued is dropped. CLOSED with -ECONNABORTED follows. */
+/* Resets the connection; what is queued is dropped and nothing more is delivered before CLOSED,
+ * whose status is -ECONNABORTED unless it was over already. */
 WEFT_API int weft_stream_abort(weft_ctx *ctx);
 
 /* Stops and goes on reading. What is in the mailbox already still comes. */

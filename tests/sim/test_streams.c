@@ -99,6 +99,7 @@ static void world_sim(struct world *world) {
         .pause_percent = (uint32_t)below(world, 10),
         .latency_ns = sim_prng_magnitude(&world->prng, 26),
         .short_permille = faulty * some_permille(world, 2, 200),
+        .offset_permille = faulty * some_permille(world, 2, 500),
         .starve_permille = faulty * some_permille(world, 2, 50),
         .rearm_permille = faulty * some_permille(world, 2, 200),
         .reset_permille = faulty * some_permille(world, 3, 10),
@@ -280,7 +281,7 @@ static void side_judge(const struct side *side) {
     }
     stream_must(side, side->received <= other->written);
     bool well = side->closes == 1 && side->status == 0 && other->closes == 1 && other->status == 0;
-    if (well && !side->called_close) {
+    if (well && !side->called_close && !side->called_abort) {
         stream_must(side, side->received == other->written);
         stream_must(side, side->ends == 1);
     }

@@ -35,7 +35,7 @@ OPTIONS_OFF="--disable-oldtls --disable-tlsv12 --disable-dh --disable-des3 --dis
     --disable-sha224 --disable-sha3 --disable-pkcs12 --disable-oaep --disable-aescbc
     --disable-extended-master --disable-enc-then-mac --disable-fpecc"
 DEFINES="-DWOLFSSL_ALT_NAMES -DWOLFSSL_ALWAYS_VERIFY_CB -DWOLFSSL_ALWAYS_KEEP_SNI
-    -DWOLFSSL_EXTRA_ALERTS -DNO_SESSION_CACHE"
+    -DWOLFSSL_EXTRA_ALERTS -DNO_SESSION_CACHE -DWOLFSSL_GETRANDOM"
 CFLAGS_FAST="-O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2"
 CFLAGS_TSAN="-O1 -g -fsanitize=thread"
 
