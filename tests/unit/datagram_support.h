@@ -168,7 +168,7 @@ static inline struct end open_with(struct rig *rig, weft_datagram_options option
     options.arg = &probe;
     ck_assert_int_eq(weft_datagram_open(rig->runtime, &options, &end.pid, &end.address), 0);
     ck_assert_uint_ne(end.address.port, 0);
-    eventually(inbox_count(end.inbox) == 1);
+    eventually(inbox_count(end.inbox) != 0);
     ck_assert_uint_eq(inbox_at(end.inbox, 0).tag, WEFT_IO_OPEN);
     return end;
 }

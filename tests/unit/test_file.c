@@ -657,6 +657,81 @@ START_TEST(any_request_for_memory_may_fail) {
 }
 END_TEST
 
+/* ---- a system that does everything by halves ------------------------------------------------- */
+
+static weft_env_io halves;
+static const weft_env_io *whole;
+static weft_io_complete_fn whole_complete;
+static _Atomic uint32_t submits;
+static _Atomic uint32_t results;
+
+static void halves_complete(weft_io_op *op, const weft_io_result *result) {
+    weft_io_result other = *result;
+    if (result->result > 0 && atomic_fetch_add(&results, 1) % 4 == 0) {
+        other.result = -EAGAIN; /* what was moved is moved again */
+    }
+    whole_complete(op, &other);
+}
+
+static int halves_submit(weft_env *env, void *driver, weft_io_op *op) {
+    if (atomic_fetch_add(&submits, 1) % 5 == 0) {
+        return -EAGAIN;
+    }
+    weft_io_span *span = (weft_io_span *)(uintptr_t)op->spans;
+    if (op->span_count != 0 && span->size > 777) {
+        span->size = 777;
+    }
+    whole_complete = op->complete;
+    op->complete = halves_complete;
+    return whole->submit(env, driver, op);
+}
+
+static int halves_file(weft_env *env, const weft_io_file *call) {
+    weft_io_file less = *call;
+    less.size = less.size > 555 ? 555 : less.size;
+    return whole->file(env, &less);
+}
+
+START_TEST(what_is_done_by_halves_is_carried_on) {
+    weft_config config = file_config(_i, 1);
+    weft_env *env = NULL;
+    ck_assert_int_eq(weft_env_os_create(&env), 0);
+    if (weft_env_os_io(env, (enum weft_io_driver)config.io_driver, NULL) == 0) {
+        whole = env->io;
+        halves = *whole;
+        halves.submit = halves_submit;
+        halves.file = halves_file;
+        env->io = &halves;
+        struct rig rig = {0};
+        ck_assert_int_eq(weft_runtime_create_env(&config, env, &rig.runtime), 0);
+        weft_type_def def = puppet_def("puppet");
+        rig.puppet = rig_type(&rig, &def);
+        ck_assert_int_eq(weft_runtime_start(rig.runtime), 0);
+        struct worker worker = worker_new(&rig);
+        weft_file *file = NULL;
+        const uint32_t flags = WEFT_FILE_READ | WEFT_FILE_WRITE | WEFT_FILE_CREATE;
+        ck_assert_int_eq(open_file(&worker, path_of("halves"), flags, &file), 0);
+        unsigned char *bytes = malloc(20000);
+        for (uint32_t i = 0; i < 20000; i++) {
+            bytes[i] = byte_at(i);
+        }
+        worker.desk->check_from = bytes;
+        for (uint32_t round = 0; round < 10; round++) {
+            struct call call = {.what = WRITE, .file = &file, .data = bytes, .size = 20000};
+            ck_assert_int_eq(finish(&worker, call), 20000);
+            ck_assert_int_eq(read_file(&worker, file, 0, 20000), 20000);
+            ck_assert_int_eq(read_file(&worker, file, 0, 30000), 20000);
+            ck_assert_int_eq(finish(&worker, (struct call){.what = SYNC, .file = &file}), 0);
+        }
+        file_stop(&rig);
+        free(bytes);
+        worker_free(&worker);
+    }
+    weft_env_os_destroy(&env);
+    clean_up();
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("file");
     TCase *tcase = tcase_create("file");
@@ -672,6 +747,7 @@ int main(void) {
     tcase_add_loop_test(tcase, a_runtime_stops_with_operations_under_way, 0, DRIVERS);
     tcase_add_loop_test(tcase, opening_and_closing_for_ever_costs_no_memory, 0, DRIVERS);
     tcase_add_loop_test(tcase, any_request_for_memory_may_fail, 0, DRIVERS);
+    tcase_add_loop_test(tcase, what_is_done_by_halves_is_carried_on, 0, DRIVERS);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
