@@ -38,7 +38,7 @@ static const char *read_first_line(http_request *request, const char *line, size
         return bad;
     }
     request->keep = line[size - 1] == '1';
-    request->has_host = !request->keep; /* 1.0 needs none */
+    request->needs_host = request->keep; /* HTTP/1.0 has none */
     request->head_only = method == 4 && memcmp(line, "HEAD", method) == 0;
     bool known = request->head_only || (method == 3 && memcmp(line, "GET", method) == 0);
     return known ? request->status : "405 Method Not Allowed";
@@ -90,7 +90,7 @@ static const char *read_field(http_request *request, const char *line, size_t si
     if (equals(line, name, "Connection")) {
         read_connection(request, value, value_size);
     } else if (equals(line, name, "Host")) {
-        request->has_host = true;
+        request->host_count++;
     }
     return equals(line, name, "Transfer-Encoding") ? "501 Not Implemented" : request->status;
 }
@@ -109,7 +109,7 @@ static void read_lines(http_request *request, const char *head, const char *end)
                                        : read_field(request, line, (size_t)(stop - line));
         line = stop + 2;
     }
-    if (!request->has_host) {
+    if (request->host_count > 1 || (request->host_count == 0 && request->needs_host)) {
         request->status = bad;
     }
 }

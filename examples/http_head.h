@@ -17,7 +17,8 @@ typedef struct http_request {
     uint64_t body_size; /* bytes that follow the head */
     bool head_only;     /* HEAD */
     bool keep;          /* the connection, after the answer */
-    bool has_host;
+    bool needs_host;
+    int host_count;
     bool has_length;
 } http_request;
 

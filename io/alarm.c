@@ -43,8 +43,8 @@ void weft__alarm_set(struct weft__alarms *alarms, struct weft__alarm_node *node,
     link_node(alarms, node);
 }
 
-/* Everything in one list: fires what is due, moves the rest to the end. */
-static uint32_t fire_slot(struct weft__alarms *alarms, uint32_t slot) {
+/* Everything in one list: fires what is due at now_tick, moves the rest to the end. */
+static uint32_t fire_slot(struct weft__alarms *alarms, uint32_t slot, uint64_t now_tick) {
     struct weft__alarm_node *head = &alarms->slots[slot];
     struct weft__alarm_node due = {.next = head->next, .previous = head->previous};
     if (head->next == head) {
@@ -61,7 +61,7 @@ static uint32_t fire_slot(struct weft__alarms *alarms, uint32_t slot) {
     while (due.next != &due) { /* bounded by what was armed */
         struct weft__alarm_node *node = due.next;
         weft__alarm_cancel(alarms, node);
-        if (node->due_tick > alarms->tick) {
+        if (node->due_tick > now_tick) {
             link_node(alarms, node);
             continue;
         }
@@ -85,14 +85,13 @@ uint32_t weft__alarms_fire(struct weft__alarms *alarms, uint64_t now_ns) {
     if (now_tick - first >= WEFT__ALARM_SLOTS) {
         first = now_tick - SLOT_MASK; /* every list once */
     }
+    alarms->tick = now_tick + 1; /* what is armed meanwhile comes after all of these */
     for (uint64_t tick = first; tick <= now_tick; tick++) { /* bounded by the slots */
         uint32_t slot = (uint32_t)tick & SLOT_MASK;
-        alarms->tick = now_tick;
         if ((alarms->used[slot / 64] >> (slot % 64) & 1) != 0) {
-            fired += fire_slot(alarms, slot);
+            fired += fire_slot(alarms, slot, now_tick);
         }
     }
-    alarms->tick = now_tick + 1;
     return fired;
 }
 

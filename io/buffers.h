@@ -24,7 +24,7 @@ struct weft__buffers {
     uint32_t total_max;
     uint32_t lent_max;
     /* owner only */
-    weft_buf *free; /* linked through cookie's neighbour, see next_of in buffers.c */
+    weft_buf *free; /* linked through next */
     uint32_t free_count;
     uint32_t total;
     /* any thread */

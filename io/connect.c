@@ -95,11 +95,11 @@ static int parse_name(struct weft__dial *dial, const char *text) {
 }
 
 /* The address as a certificate would name it: without port, brackets and scope. */
-static int name_of_address(struct weft__dial *dial) {
+static int name_of_address(struct weft__dial *dial, weft_tls *tls) {
     char text[WEFT_ADDRESS_TEXT_BYTES];
     const weft_address *address = &dial->addresses[0];
     if (address->family == WEFT_FAMILY_UNIX) {
-        return 0;
+        return weft__tls_wants_name(tls) ? -EINVAL : 0; /* a path is in no certificate */
     }
     (void)weft_address_format(address, text, sizeof(text)); /* fits */
     const char *from = text[0] == '[' ? text + 1 : text;
@@ -132,7 +132,7 @@ static int fill_dial(struct weft__dial *dial, const weft_connect_options *option
         memcpy(dial->tls_name, dial->host, sizeof(dial->tls_name));
         return 0;
     }
-    return name_of_address(dial);
+    return name_of_address(dial, options->tls);
 }
 
 /* ---- trying -------------------------------------------------------------------------------- */
@@ -282,7 +282,8 @@ void weft__dial_start(struct weft__stream *stream) {
 static int check_options(const weft_runtime *runtime, const weft_connect_options *options) {
     if (options == NULL || options->struct_size != sizeof(*options) || options->address == NULL ||
         options->type == NULL || options->type->runtime != runtime ||
-        options->scheduler > runtime->count || (options->arg == NULL && options->arg_size != 0)) {
+        options->scheduler > runtime->count || (options->arg == NULL && options->arg_size != 0) ||
+        options->arg_size > runtime->config.message_bytes_max) {
         return -EINVAL;
     }
     if (options->tls != NULL && weft__tls_usable(options->tls, false) != 0) {

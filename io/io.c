@@ -10,6 +10,7 @@ enum {
     SPARE_SMALL_MAX = 256, /* segments kept for the next writes */
     SPARE_LARGE_MAX = 64,
     RETRY_NS = 10000000,
+    PATIENCE_NS = 1000000000, /* what a handshake may take while others wait */
     STARVED_PER_POLL = 64,
 };
 
@@ -93,12 +94,27 @@ static void flush_dirty(struct weft__io *io) {
     }
 }
 
-/* Handshakes that waited for others to end. */
+/* Handshakes that waited for others to end. When those take long, the oldest makes room: clients
+ * that begin one and fall silent must not keep others out. */
 static void begin_shaking(struct weft__io *io) {
-    while (io->shaking.first != NULL && io->handshakes < io->handshakes_max) {
-        struct weft__stream *stream = io->shaking.first; /* bounded by handshakes_max */
+    if (io->active.count >= io->handshakes_max &&
+        weft__io_now(io) - io->active.first->shake_ns >= PATIENCE_NS) {
+        weft__stream_fail(io->active.first, -ETIMEDOUT);
+    }
+    uint32_t count = io->shaking.count;
+    while (count-- > 0 && io->active.count < io->handshakes_max) {
+        struct weft__stream *stream = io->shaking.first;
         weft__stream_unlink(&io->shaking, stream, WEFT__LINK_WAIT);
         weft__stream_begin_tls(stream);
+    }
+}
+
+/* The runtime stops: streams whose actors had ended before do not wait for their peers. */
+static void hurry_orphans(struct weft__io *io) {
+    io->stopping = true;
+    for (struct weft__stream *stream = io->orphans.first; stream != NULL;
+         stream = stream->next[WEFT__LINK_ORPHAN]) { /* bounded by the streams */
+        weft__stream_hurry(stream);
     }
 }
 
@@ -107,6 +123,9 @@ static uint32_t io_poll(struct weft__upper *upper, uint64_t now_ns) {
     flush_dirty(io);
     if (weft_unlikely(io->starved.count != 0)) {
         feed_starved(io);
+    }
+    if (weft_unlikely(weft__phase(io->runtime) >= WEFT__RUNTIME_STOPPING) && !io->stopping) {
+        hurry_orphans(io);
     }
     if (weft_unlikely(io->shaking.count != 0)) {
         begin_shaking(io);
@@ -131,6 +150,9 @@ static uint64_t io_deadline(const struct weft__upper *upper) {
     }
     if (io->starved.count != 0) {
         due_ns = weft_min_u64(due_ns, io->retry_ns);
+    }
+    if (io->shaking.count != 0 && io->active.count != 0) {
+        due_ns = weft_min_u64(due_ns, io->active.first->shake_ns + PATIENCE_NS);
     }
     return due_ns;
 }
@@ -184,8 +206,11 @@ static struct weft__io *io_make(struct weft__scheduler *s) {
     io->calls = io->env->io;
     io->driver = s->driver;
     io->handshakes_max = runtime->config.io_handshakes;
-    weft__buffers_init(&io->buffers, s, s->core, runtime->config.io_buffer_bytes,
-                       runtime->config.io_buffers);
+    /* What a buffer holds becomes one message. */
+    weft__buffers_init(
+        &io->buffers, s, s->core,
+        weft_min_u64(runtime->config.io_buffer_bytes, runtime->config.message_bytes_max),
+        runtime->config.io_buffers);
     weft__alarms_init(&io->alarms, s->now_ns);
     io->host =
         (weft_io_host){.cookie = io, .take = host_take, .ring_count = runtime->config.io_buffers};

@@ -56,8 +56,10 @@ struct weft__io {
     struct weft__stream_list dirty;   /* have something to send */
     struct weft__stream_list starved; /* found no receive buffer */
     struct weft__stream_list shaking; /* wait until fewer handshakes are under way */
+    struct weft__stream_list active;  /* handshakes under way, oldest first */
+    struct weft__stream_list orphans; /* actors have ended, the streams not yet */
     struct weft__stream_list ended;   /* to be freed at the end of a poll */
-    uint32_t handshakes;              /* under way */
+    bool stopping;                    /* the runtime does, and orphans were told to be quick */
     /* Send segments to use again, small and large. */
     struct weft__segment *spare[WEFT__SPARES];
     uint32_t spare_count[WEFT__SPARES];
@@ -109,8 +111,10 @@ bool weft__segment_keep(struct weft__io *io, enum weft__spare spare, struct weft
 
 enum weft__stream_link {
     WEFT__LINK_DIRTY = 0,
-    WEFT__LINK_WAIT = 1, /* starved, shaking or ended: never two of them */
-    WEFT__LINKS = 2,
+    WEFT__LINK_WAIT = 1,   /* starved, shaking or ended: never two of them */
+    WEFT__LINK_SHAKE = 2,  /* its handshake is under way */
+    WEFT__LINK_ORPHAN = 3, /* its actor has ended */
+    WEFT__LINKS = 4,
 };
 
 #endif

@@ -301,7 +301,7 @@ static int check_options(const weft_runtime *runtime, const weft_listen_options 
     if (runtime == NULL || options == NULL || options->struct_size != sizeof(*options) ||
         options->address == NULL || options->type == NULL || options->type->runtime != runtime ||
         options->scheduler > runtime->count || (options->arg == NULL && options->arg_size != 0) ||
-        (options->flags & ~flags) != 0) {
+        options->arg_size > runtime->config.message_bytes_max || (options->flags & ~flags) != 0) {
         return -EINVAL;
     }
     if (options->tls != NULL && weft__tls_usable(options->tls, true) != 0) {
@@ -361,8 +361,10 @@ static int open_socket(struct weft__listen *listen, const weft_listen_options *o
                            .reuse_port = (options->flags & WEFT_LISTEN_REUSE_PORT) != 0,
                            .ipv6_only = (options->flags & WEFT_LISTEN_IPV6_ONLY) != 0};
     int result = env->io->open(env, &what, ret_fd);
+    bool unix_path = listen->address.family == WEFT_FAMILY_UNIX;
     weft_address address;
-    if (result == 0 && env->io->local(env, *ret_fd, &address) == 0) {
+    if (result == 0 && listen->address.port == 0 && !unix_path &&
+        env->io->local(env, *ret_fd, &address) == 0) {
         listen->address = address; /* the first socket decides the port of all */
     }
     return result;
@@ -395,6 +397,9 @@ static int add_socket(struct weft__listen *listen, const struct socket_plan *pla
     listener->sibling_count = plan->sibling_count;
     result = birth.type == NULL ? -ENOMEM : weft__spawn_outside(runtime, &birth, ret_pid);
     if (result != 0) {
+        if (listen->address.family == WEFT_FAMILY_UNIX) {
+            runtime->core.env->io->unlink(runtime->core.env, &listen->address);
+        }
         listener->siblings = NULL; /* the caller's again */
         listener->sibling_count = 0;
         listener_free(listener);

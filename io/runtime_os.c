@@ -24,6 +24,12 @@ int weft_runtime_create(const weft_config *config, weft_runtime **ret_runtime) {
     if (result == 0) {
         result = weft_runtime_create_env(&resolved, env, &runtime);
     }
+    if (result == -ENOMEM && resolved.io_driver == WEFT_IO_DRIVER_AUTO) {
+        /* Rings count as locked memory, of which a user may have little (RLIMIT_MEMLOCK). */
+        reason = "io_uring may not lock enough memory for as many rings";
+        result = weft_env_os_io(env, WEFT_IO_DRIVER_EPOLL, NULL);
+        result = result != 0 ? result : weft_runtime_create_env(&resolved, env, &runtime);
+    }
     if (result != 0) {
         weft_env_os_destroy(&env);
         return result;

@@ -427,7 +427,8 @@ static int file_open(const weft_io_file *call) {
     if (call->path == NULL || (!reads && !writes)) {
         return -EINVAL;
     }
-    int mode = O_CLOEXEC | (reads && writes ? O_RDWR : writes ? O_WRONLY : O_RDONLY);
+    /* Not blocking: a FIFO without a writer, or a device, must not hold a helper for ever. */
+    int mode = O_CLOEXEC | O_NONBLOCK | (reads && writes ? O_RDWR : writes ? O_WRONLY : O_RDONLY);
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
         mode |= (call->flags & flags[i].ours) != 0 ? flags[i].theirs : 0;
     }

@@ -61,8 +61,10 @@ int weft__stream_options(const weft_stream_options *options, weft_stream_options
     if ((full.flags & ~(uint32_t)OPTIONS_KNOWN) != 0) {
         return -EINVAL;
     }
-    if (full.send_high == 0) {
-        full.send_high = SEND_HIGH_DEFAULT;
+    if (full.send_high == 0) { /* between what is given */
+        full.send_high = weft_max_u64(SEND_HIGH_DEFAULT, full.send_low);
+        full.send_high =
+            full.send_max == 0 ? full.send_high : weft_min_u64(full.send_high, full.send_max);
     }
     if (full.send_low == 0) {
         full.send_low = full.send_high / 4;
@@ -107,6 +109,7 @@ struct weft__stream *weft__stream_new(weft_runtime *runtime, const struct weft__
     stream->magic = WEFT__STREAM_MAGIC;
     stream->fd = plan->fd;
     stream->runtime = runtime;
+    stream->net = weft__net_of(runtime); /* it was made before this */
     stream->tls = plan->tls != NULL ? weft_tls_ref(plan->tls) : NULL;
     stream->send_high = options->send_high;
     stream->send_low = options->send_low;
@@ -121,6 +124,7 @@ struct weft__stream *weft__stream_new(weft_runtime *runtime, const struct weft__
     stream->bulk = true; /* until it is known */
     stream->paused = (options->flags & WEFT_STREAM_PAUSED) != 0;
     stream->until_ns = UINT64_MAX;
+    stream->close_by_ns = UINT64_MAX;
     return stream;
 }
 
@@ -146,14 +150,15 @@ void weft__stream_free(struct weft__stream *stream) {
     weft__tls_close(&stream->session);
     weft_tls_unref(stream->tls);
     weft__dial_unref(stream->dial);
-    weft__free(&runtime->core, stream->tls_failure, sizeof(*stream->tls_failure), "tls failure");
     struct weft__listen *listen = stream->listen;
+    struct weft__net *net = stream->net;
+    weft_buf_unref(stream->first);
     stream->magic = 0;
     weft__free(&runtime->core, stream, sizeof(*stream), "stream");
     if (listen != NULL) {
         weft__listen_left(listen);
     }
-    weft__net_leave(weft__net_of(runtime));
+    weft__net_leave(net);
 }
 
 void weft__stream_drop(struct weft__stream *stream) {
@@ -188,7 +193,7 @@ void weft__stream_tell(struct weft__stream *stream, uint32_t event, int status) 
 /* ---- alarms -------------------------------------------------------------------------------- */
 
 void weft__stream_alarm(struct weft__stream *stream) {
-    uint64_t due_ns = stream->until_ns;
+    uint64_t due_ns = weft_min_u64(stream->until_ns, stream->close_by_ns);
     if (stream->idle_ns != 0 && stream->state == WEFT__STREAM_OPEN && !stream->over) {
         due_ns = weft_min_u64(due_ns, weft_add_saturated(stream->moved_ns, stream->idle_ns));
     }
@@ -201,16 +206,16 @@ void weft__stream_alarm(struct weft__stream *stream) {
 
 /* The time that was set for what is under way is up. */
 static void expired(struct weft__stream *stream) {
-    if (weft__dial_expired(stream)) {
+    bool close = weft__io_now(stream->io) >= stream->close_by_ns;
+    if (!close && weft__dial_expired(stream)) {
         return;
     }
     stream->until_ns = UINT64_MAX;
+    stream->close_by_ns = UINT64_MAX;
     /* Lingering: everything was sent, only the peer does not close. That is its matter. */
-    bool sent = stream->fin_sent && stream->queue.bytes == 0;
-    int status = stream->failing ? stream->status : stream->closing && sent ? 0 : -ETIMEDOUT;
-    stream->reset = !sent;
+    bool all_sent = close && stream->fin_sent && stream->queue.bytes == 0;
     weft_counter_add(&stream->io->s->counters.io_timeouts, 1);
-    weft__stream_fail(stream, status);
+    weft__stream_fail(stream, all_sent ? 0 : -ETIMEDOUT);
 }
 
 static void stream_alarmed(struct weft__alarm_node *node) {
@@ -224,7 +229,7 @@ static void stream_alarmed(struct weft__alarm_node *node) {
         weft__stream_tell(stream, WEFT_IO_CLOSED, stream->status);
         return;
     }
-    if (now_ns >= stream->until_ns) {
+    if (now_ns >= stream->until_ns || now_ns >= stream->close_by_ns) {
         expired(stream);
         return;
     }
@@ -242,22 +247,33 @@ static void stream_alarmed(struct weft__alarm_node *node) {
 
 bool weft__stream_shake(struct weft__stream *stream) {
     struct weft__io *io = stream->io;
-    if (io->handshakes >= io->handshakes_max) {
+    if (io->active.count >= io->handshakes_max) {
         weft__stream_link(&io->shaking, stream, WEFT__LINK_WAIT);
         return false;
     }
-    io->handshakes++;
-    stream->shaking = true;
+    stream->shake_ns = weft__io_now(io);
+    weft__stream_link(&io->active, stream, WEFT__LINK_SHAKE);
     return true;
 }
 
 void weft__stream_shaken(struct weft__stream *stream) {
-    struct weft__io *io = stream->io;
-    if (!stream->shaking) {
+    if ((stream->linked & (1u << WEFT__LINK_SHAKE)) != 0) {
+        weft__stream_unlink(&stream->io->active, stream, WEFT__LINK_SHAKE);
+    } /* the next in line begins at the next poll */
+}
+
+void weft__stream_hurry(struct weft__stream *stream) {
+    if (stream->over) {
         return;
     }
-    stream->shaking = false;
-    io->handshakes--; /* the next in line begins at the next poll */
+    if (stream->owner == 0) {
+        uint64_t latest_ns = weft__io_now(stream->io) + STOPPING_LINGER_NS;
+        stream->close_by_ns = weft_min_u64(stream->close_by_ns, latest_ns);
+        weft__stream_alarm(stream);
+        return;
+    }
+    weft_counter_add(&stream->io->s->counters.io_timeouts, 1);
+    weft__stream_fail(stream, -ETIMEDOUT);
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -282,7 +298,11 @@ void weft__stream_connected(struct weft__stream *stream) {
     stream->state = WEFT__STREAM_SHAKING;
     stream->until_ns = weft_add_saturated(weft__io_now(stream->io), stream->handshake_ns);
     weft__stream_alarm(stream);
-    weft__stream_begin_tls(stream);
+    if (stream->listen != NULL) {
+        weft__stream_update(stream); /* the client speaks first, and only then takes a place */
+    } else {
+        weft__stream_begin_tls(stream);
+    }
 }
 
 void weft__stream_opened(struct weft__stream *stream) {
@@ -290,9 +310,7 @@ void weft__stream_opened(struct weft__stream *stream) {
     stream->until_ns = UINT64_MAX;
     stream->moved_ns = weft__io_now(stream->io);
     weft__stream_shaken(stream);
-    if (stream->closing) { /* asked for meanwhile */
-        stream->until_ns = weft_add_saturated(stream->moved_ns, stream->linger_ns);
-    } else if (!stream->told_open) {
+    if (!stream->closing && !stream->told_open) {
         stream->told_open = true;
         weft__stream_tell(stream, WEFT_IO_OPEN, 0);
     }
@@ -321,7 +339,8 @@ static void unlink_all(struct weft__stream *stream) {
         weft__stream_unlink(&io->dirty, stream, WEFT__LINK_DIRTY);
     }
     if ((stream->linked & (1u << WEFT__LINK_WAIT)) != 0) {
-        bool waits = stream->state == WEFT__STREAM_SHAKING && !stream->shaking;
+        bool waits = stream->state == WEFT__STREAM_SHAKING && stream->session == NULL &&
+                     (stream->first != NULL || stream->listen == NULL);
         weft__stream_unlink(waits ? &io->shaking : &io->starved, stream, WEFT__LINK_WAIT);
     }
     weft__alarm_cancel(&io->alarms, &stream->alarm);
@@ -330,6 +349,9 @@ static void unlink_all(struct weft__stream *stream) {
 /* Frees it at the end of the next poll: its callers may still look at it. */
 static void bury(struct weft__stream *stream) {
     weft__alarm_cancel(&stream->io->alarms, &stream->alarm);
+    if ((stream->linked & (1u << WEFT__LINK_ORPHAN)) != 0) {
+        weft__stream_unlink(&stream->io->orphans, stream, WEFT__LINK_ORPHAN);
+    }
     weft__stream_link(&stream->io->ended, stream, WEFT__LINK_WAIT);
 }
 
@@ -346,9 +368,7 @@ static void finish(struct weft__stream *stream) {
     }
     weft__queue_clear(io, io->core, &stream->queue);
     weft__queue_clear(io, io->core, &stream->early);
-    weft__stream_keep_failure(stream);
-    weft__tls_close(&stream->session);
-    stream->state = WEFT__STREAM_CLOSED;
+    stream->state = WEFT__STREAM_CLOSED; /* the session stays: DATA may wait, and its actor asks */
     (void)weft_add32_acq_rel(&io->net->loads[io->s->id], UINT32_MAX);
     if (stream->owner == 0) {
         bury(stream);
@@ -370,7 +390,11 @@ void weft__stream_fail(struct weft__stream *stream, int status) {
     }
     unlink_all(stream);
     stream->over = true;
-    stream->status = status;
+    if (!stream->failing) { /* else its own reason stands, and its alert shall arrive */
+        bool quiet = status == -ETIMEDOUT && stream->queue.bytes == 0 && stream->early.bytes == 0;
+        stream->status = status;
+        stream->reset = stream->reset || (status != 0 && !quiet);
+    }
     weft__stream_shaken(stream);
     if (stream->receiving && !stream->cancelled) {
         stream->cancelled = true;
@@ -406,13 +430,13 @@ void weft__stream_close(struct weft__stream *stream) {
         weft__stream_fail(stream, 0); /* nothing to say, or nobody to say it to */
         return;
     }
+    uint64_t linger_ns = stream->linger_ns;
+    if (weft__phase(stream->runtime) >= WEFT__RUNTIME_STOPPING) {
+        linger_ns = weft_min_u64(linger_ns, STOPPING_LINGER_NS);
+    }
+    stream->close_by_ns = weft_add_saturated(weft__io_now(stream->io), linger_ns);
+    weft__stream_alarm(stream);
     if (stream->state == WEFT__STREAM_OPEN) {
-        uint64_t linger_ns = stream->linger_ns;
-        if (weft__phase(stream->runtime) >= WEFT__RUNTIME_STOPPING) {
-            linger_ns = weft_min_u64(linger_ns, STOPPING_LINGER_NS);
-        }
-        stream->until_ns = weft_add_saturated(weft__io_now(stream->io), linger_ns);
-        weft__stream_alarm(stream);
         weft__stream_dirty(stream);
         weft__stream_update(stream); /* goes on, to see the peer's end */
     }
@@ -453,7 +477,7 @@ static bool stream_admit(struct weft__attachment *attachment, const weft_msg *ms
         stream->told_closed = true;
         return true;
     }
-    if (!stream->closing) {
+    if (!stream->closing || tag == WEFT_IO_FILE) {
         return true; /* also when it is over by the peer's doing: that was sent before */
     }
     if (tag == WEFT_IO_DATA) {
@@ -485,6 +509,25 @@ static void stream_signal(struct weft__attachment *attachment, const weft_msg *m
     weft__dial_resolved(stream_of(attachment), weft_msg_status(msg));
 }
 
+/* The actor has ended well: what it has written is sent. */
+static void end_orderly(struct weft__stream *stream) {
+    weft__stream_close(stream);
+    if (stream->over) {
+        return;
+    }
+    if (stream->state == WEFT__STREAM_NEW) { /* init has written, and ended */
+        weft__stream_connected(stream);
+        return;
+    }
+    if (stream->state == WEFT__STREAM_DIALING && !stream->sending) {
+        weft__stream_fail(stream, 0); /* its name is being looked up; the answer has no address */
+        return;
+    }
+    if (weft__phase(stream->runtime) >= WEFT__RUNTIME_STOPPING) {
+        weft__stream_hurry(stream);
+    }
+}
+
 static void stream_end(struct weft__attachment *attachment, struct weft__scheduler *s, int reason) {
     struct weft__stream *stream = stream_of(attachment);
     stream->owner = 0;
@@ -497,18 +540,9 @@ static void stream_end(struct weft__attachment *attachment, struct weft__schedul
         bury(stream);
         return;
     }
-    if (reason == WEFT_E_SHUTDOWN && !stream->over) {
-        /* What is under way may take a moment, not a whole linger time. */
-        uint64_t latest_ns = weft__io_now(stream->io) + STOPPING_LINGER_NS;
-        stream->linger_ns = weft_min_u64(stream->linger_ns, STOPPING_LINGER_NS);
-        stream->until_ns = weft_min_u64(stream->until_ns, latest_ns);
-        weft__stream_alarm(stream);
-    }
+    weft__stream_link(&stream->io->orphans, stream, WEFT__LINK_ORPHAN);
     if (reason == 0 || reason == WEFT_E_SHUTDOWN) {
-        weft__stream_close(stream);
-        if (stream->state == WEFT__STREAM_NEW && !stream->over) { /* init has written, and ended */
-            weft__stream_connected(stream);
-        }
+        end_orderly(stream);
         return;
     }
     stream->reset = true;

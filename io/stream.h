@@ -10,8 +10,8 @@
  *   OPEN       bytes move
  *   CLOSED     the descriptor is closed, CLOSED was told; the actor has yet to end
  * with `closing` beside it: the program, or the end of its actor, has asked for an orderly end.
- * `status` is set once, by weft__stream_fail or weft__stream_over, and starts the teardown: what is
- * in flight is cancelled, and when the last operation has completed (`ops` is 0) the descriptor is
+ * `over` is set once, by weft__stream_fail with its status, and starts the teardown: what is in
+ * flight is cancelled, and when the last operation has completed (`ops` is 0) the descriptor is
  * closed. Nobody frees a stream that has operations in flight: drivers hold pointers into it.
  *
  * A stream is freed when its descriptor is closed and its actor has ended, whichever is later.
@@ -63,6 +63,7 @@ struct weft__stream {
     int fd; /* -1: none yet, or closed */
     /* const after it was made */
     weft_runtime *runtime;
+    struct weft__net *net;
     struct weft__listen *listen; /* it came through; counted there; NULL: weft_connect */
     struct weft__dial *dial;     /* until it is connected */
     weft_tls *tls;               /* a reference, or NULL */
@@ -98,7 +99,6 @@ struct weft__stream {
     bool fin_seen;   /* the peer's end of TCP */
     bool told_open;
     bool told_closed; /* CLOSED is in the hands of the actor, or was */
-    bool shaking;     /* counted in io->handshakes */
     bool notified;    /* our close_notify is in the queue */
     bool failing;     /* TLS has failed: over as soon as its alert is sent */
     int status;       /* why it is over */
@@ -108,15 +108,17 @@ struct weft__stream {
     uint64_t ahead;           /* bytes in the mailbox, not handled */
     uint64_t received;
     uint64_t sent;
-    uint64_t moved_ns; /* when bytes moved last */
-    uint64_t until_ns; /* of connecting, shaking or lingering; UINT64_MAX: none */
+    uint64_t moved_ns;    /* when bytes moved last */
+    uint64_t until_ns;    /* of connecting, shaking or sending an alert; UINT64_MAX: none */
+    uint64_t close_by_ns; /* of an orderly end; UINT64_MAX: none was asked for */
+    uint64_t shake_ns;    /* when its handshake began */
+    weft_buf *first;      /* what a client said before its handshake could begin; a copy */
     struct weft__alarm_node alarm;
     struct weft__stream *next[WEFT__LINKS];
     struct weft__stream *previous[WEFT__LINKS];
     weft_io_op receive_op;
     weft_io_op send_op;
     weft_io_span spans[WEFT__STREAM_SPANS];
-    weft_tls_error *tls_failure; /* kept when the session goes; NULL: none */
 };
 
 /* ---- stream.c ------------------------------------------------------------------------------ */
@@ -127,7 +129,7 @@ struct weft__stream_plan {
     weft_tls *tls; /* a reference is added */
     int fd;        /* or -1 */
 };
-/* NULL: no memory. Any thread. The stream counts in io.connections from here on. */
+/* NULL: no memory. Any thread. The caller has counted it (weft__net_enter). */
 struct weft__stream *weft__stream_new(weft_runtime *runtime, const struct weft__stream_plan *plan);
 /* The last thing that happens to a stream. Any thread. */
 void weft__stream_free(struct weft__stream *stream);
@@ -142,7 +144,8 @@ struct weft__stream *weft__stream_of(weft_ctx *ctx);
 void weft__stream_connected(struct weft__stream *stream);
 /* The handshake is done, or there is none: tells OPEN and sends what was written before. */
 void weft__stream_opened(struct weft__stream *stream);
-/* It is over: with status, and with a reset unless status is 0. The first status wins. */
+/* It is over: the first status wins. With a reset when it is an error, so that the peer does not
+ * take what it has for the whole; not when there was nothing to say. */
 void weft__stream_fail(struct weft__stream *stream, int status);
 /* An operation has completed: finishes the teardown when it was the last. */
 void weft__stream_settled(struct weft__stream *stream);
@@ -154,9 +157,11 @@ void weft__stream_close(struct weft__stream *stream);
 void weft__stream_alarm(struct weft__stream *stream);
 /* Tells the actor, if it lives. */
 void weft__stream_tell(struct weft__stream *stream, uint32_t event, int status);
-/* Handshakes under way are counted and bounded. True: go; else its turn comes. */
+/* Handshakes under way are bounded. True: go; else its turn comes. */
 bool weft__stream_shake(struct weft__stream *stream);
 void weft__stream_shaken(struct weft__stream *stream);
+/* Its handshake takes long while others wait, or the runtime stops and its actor has ended. */
+void weft__stream_hurry(struct weft__stream *stream);
 
 void weft__stream_link(struct weft__stream_list *list, struct weft__stream *stream,
                        enum weft__stream_link link);
@@ -170,8 +175,6 @@ void weft__stream_update(struct weft__stream *stream);
 void weft__stream_received(weft_io_op *op, const weft_io_result *result);
 /* Makes the TLS session of a stream and its first step. */
 void weft__stream_begin_tls(struct weft__stream *stream);
-/* TLS failed: keeps why. */
-void weft__stream_keep_failure(struct weft__stream *stream);
 
 /* ---- stream_send.c ------------------------------------------------------------------------- */
 

@@ -192,7 +192,7 @@ static int find_session(weft_ctx *ctx, struct weft__tls_session **ret_session) {
     if (stream->tls == NULL) {
         return -ENOSYS;
     }
-    if (stream->state != WEFT__STREAM_OPEN || stream->session == NULL) {
+    if (stream->state < WEFT__STREAM_OPEN || stream->session == NULL) {
         return -ENOTCONN;
     }
     *ret_session = stream->session;
@@ -244,7 +244,10 @@ int weft_stream_tls_export(weft_ctx *ctx, const struct weft_tls_export *what) {
 int weft_stream_tls_rekey(weft_ctx *ctx) {
     struct weft__tls_session *session;
     int result = find_session(ctx, &session);
-    return result != 0 ? result : weft__tls_rekey(session);
+    if (result != 0) {
+        return result;
+    }
+    return weft__stream_of(ctx)->over ? -ENOTCONN : weft__tls_rekey(session);
 }
 
 int weft_stream_tls_error(weft_ctx *ctx, weft_tls_error *ret_error) {
@@ -256,9 +259,7 @@ int weft_stream_tls_error(weft_ctx *ctx, weft_tls_error *ret_error) {
     if (ret_error == NULL) {
         return -EINVAL;
     }
-    if (stream->tls_failure != NULL) {
-        *ret_error = *stream->tls_failure;
-    } else if (stream->session != NULL) {
+    if (stream->session != NULL) {
         weft__tls_error(stream->session, ret_error);
     } else {
         *ret_error = (weft_tls_error){.alert = -1};

@@ -15,7 +15,7 @@ static bool wants_bytes(const struct weft__stream *stream) {
         return false;
     }
     if (stream->state == WEFT__STREAM_SHAKING) {
-        return stream->session != NULL;
+        return stream->session != NULL || (stream->listen != NULL && stream->first == NULL);
     }
     if (stream->state != WEFT__STREAM_OPEN) {
         return false;
@@ -105,17 +105,6 @@ static void peer_ended(struct weft__stream *stream) {
 
 /* ---- TLS ----------------------------------------------------------------------------------- */
 
-void weft__stream_keep_failure(struct weft__stream *stream) {
-    if (stream->session == NULL || stream->tls_failure != NULL || stream->status != WEFT_E_TLS) {
-        return;
-    }
-    stream->tls_failure =
-        weft__alloc(stream->io->core, sizeof(*stream->tls_failure), "tls failure");
-    if (stream->tls_failure != NULL) {
-        weft__tls_error(stream->session, stream->tls_failure);
-    }
-}
-
 static void tls_failed(struct weft__stream *stream, int result) {
     weft_counter_add(&stream->io->s->counters.tls_failures, 1);
     /* The alert is in the queue; one try to send it, whatever becomes of it. */
@@ -192,12 +181,23 @@ static void tls_received(struct weft__stream *stream, const void *data, size_t s
     (void)tls_drain(stream); /* it has seen to whatever is wrong */
 }
 
+/* Bytes of a client whose handshake has not begun: it begins, or they wait for its turn. */
+static void tls_greeted(struct weft__stream *stream, const void *data, size_t size) {
+    if (weft__buf_create(stream->io->core, size, &stream->first) != 0) {
+        weft__stream_fail(stream, -ENOMEM);
+        return;
+    }
+    memcpy(weft_buf_data(stream->first), data, size);
+    weft__stream_begin_tls(stream);
+}
+
 void weft__stream_begin_tls(struct weft__stream *stream) {
-    if (!stream->shaking && !weft__stream_shake(stream)) {
+    if (!weft__stream_shake(stream)) {
         return; /* its turn comes */
     }
+    bool server = stream->listen != NULL;
     struct weft__tls_setup setup = {.tls = stream->tls,
-                                    .server = stream->listen != NULL,
+                                    .server = server,
                                     .name = weft__dial_name(stream->dial),
                                     .emit = weft__stream_emit,
                                     .cookie = stream};
@@ -206,8 +206,13 @@ void weft__stream_begin_tls(struct weft__stream *stream) {
         weft__stream_fail(stream, result);
         return;
     }
-    if (!setup.server && tls_shake(stream)) {
-        return;
+    if (!server) {
+        (void)tls_shake(stream); /* it has seen to whatever is wrong */
+    } else {
+        weft_buf *first = stream->first;
+        stream->first = NULL;
+        tls_received(stream, weft_buf_data(first), weft_buf_size(first));
+        weft_buf_unref(first);
     }
     if (!stream->over) {
         weft__stream_update(stream);
@@ -224,7 +229,7 @@ static void receive_failed(struct weft__stream *stream, int result) {
         return;
     case -ENOBUFS:
         weft_counter_add(&io->s->counters.io_starved, 1);
-        if (io->starved.count == 0) {
+        if (io->starved.count == 0 && io->retry_ns <= weft__io_now(io)) {
             io->retry_ns = 0; /* buffers may have come back meanwhile: look at once */
         }
         if (wants_bytes(stream)) {
@@ -257,12 +262,20 @@ static void take_bytes(struct weft__stream *stream, const weft_io_result *result
     stream->moved_ns = weft__io_now(io);
     weft_counter_add(&io->s->counters.io_received, size);
     stream->bulk = size == weft_buf_size(result->buf) - result->offset;
-    if (stream->session == NULL) {
+    if (stream->bulk && result->more && !stream->cancelled &&
+        stream->receive_op.offset != WEFT_IO_ONCE) {
+        stream->cancelled = true; /* and then one at a time */
+        io->calls->cancel(io->env, io->driver, &stream->receive_op);
+    }
+    if (stream->tls == NULL) {
         give(stream, (struct bytes){result->buf, result->offset, size});
         return;
     }
-    if (!stream->failing) {
-        tls_received(stream, (const char *)weft_buf_data(result->buf) + result->offset, size);
+    const char *data = (const char *)weft_buf_data(result->buf) + result->offset;
+    if (stream->session == NULL) {
+        tls_greeted(stream, data, size);
+    } else {
+        tls_received(stream, data, size);
     }
     weft_buf_unref(result->buf);
 }
@@ -281,6 +294,12 @@ void weft__stream_received(weft_io_op *op, const weft_io_result *result) {
             weft_buf_unref(result->buf);
         }
         weft__stream_settled(stream);
+        return;
+    }
+    if (stream->failing) { /* only its alert is still to be sent */
+        if (result->buf != NULL) {
+            weft_buf_unref(result->buf);
+        }
         return;
     }
     if (result->result > 0) {

@@ -114,6 +114,9 @@ int weft__stream_queue_slice(struct weft__stream *stream, struct weft__queue *qu
 
 int weft__stream_emit(void *cookie, const void *data, size_t size) {
     struct weft__stream *stream = cookie;
+    if (stream->fin_sent) {
+        return 0; /* an answer of the protocol, to nobody */
+    }
     int result = weft__stream_queue_copy(stream, &stream->queue, data, size);
     if (result == 0) {
         weft__stream_dirty(stream);
@@ -231,7 +234,7 @@ static void took(struct weft__stream *stream, uint32_t size) {
         weft__stream_fail(stream, stream->status);
         return;
     }
-    if (stream->full && stream->queue.bytes <= stream->send_low) {
+    if (stream->full && stream->queue.bytes + stream->early.bytes <= stream->send_low) {
         stream->full = false;
         if (!stream->closing) {
             weft__stream_tell(stream, WEFT_IO_WRITABLE, 0);

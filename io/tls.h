@@ -23,6 +23,9 @@ struct weft__tls_session;
  * reason. For weft_listen and weft_connect, which can tell it at once. */
 int weft__tls_usable(weft_tls *tls, bool server);
 
+/* Whether a client with it looks at certificates, and so needs a name to look for. */
+bool weft__tls_wants_name(weft_tls *tls);
+
 /* Takes records for the peer (copies them). 0, or a negative error, which fails the session. */
 typedef int (*weft__tls_emit_fn)(void *cookie, const void *data, size_t size);
 

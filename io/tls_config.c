@@ -243,6 +243,13 @@ int weft__tls_usable(weft_tls *tls, bool server) {
     return usable ? 0 : -EINVAL;
 }
 
+bool weft__tls_wants_name(weft_tls *tls) {
+    struct weft__tls_context *context = weft__tls_context_take(tls);
+    bool wants = context->client_verifies;
+    weft__tls_context_unref(context);
+    return wants;
+}
+
 /* ---- the certificate in use ---------------------------------------------------------------- */
 
 int weft_tls_fingerprint(weft_tls *tls, unsigned char ret_sha256[32]) {

@@ -68,6 +68,11 @@ int weft__tls_usable(weft_tls *tls, bool server) {
     return -ENOSYS;
 }
 
+bool weft__tls_wants_name(weft_tls *tls) {
+    (void)tls;
+    return false;
+}
+
 void weft__tls_leave_thread(void) {
 }
 

@@ -617,6 +617,7 @@ int weft__tls_write(struct weft__tls_session *session, const void *data, size_t 
         at += step;
         left -= (size_t)step;
     }
+    session->answers = 0; /* only what reading emits counts */
     return 0;
 }
 

@@ -17,12 +17,14 @@
 #include "io/socket.h"
 #include "io/uring_ring.h"
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <weft/msg.h>
 
 /* driver[0] of an operation. */
 #define OP_IN_FLIGHT UINT64_C(1)
+#define OP_WAITS     UINT64_C(4)   /* a poll for room stands in for a send */
 #define OP_CANCELLED UINT64_C(2)   /* cancel was asked for: not to be started again */
 #define OP_REARM     UINT64_C(256) /* counts new starts of a receive since its last success */
 
@@ -270,6 +272,30 @@ static bool receive(struct weft__uring *driver, const struct weft__uring_outcome
     return true;
 }
 
+/* A send that waits for room ends with -EAGAIN when the peer shuts its sending side down meanwhile
+ * (seen on 6.18). True: it goes on, behind a poll that waits for room, or again after one. */
+static bool wait_for_room(struct weft__uring *driver, weft_io_op *op, int result) {
+    bool sends = op->kind == WEFT_IO_OP_SEND || op->kind == WEFT_IO_OP_SEND_TO;
+    if (!sends || (op->driver[0] & OP_CANCELLED) != 0) {
+        return false;
+    }
+    if ((op->driver[0] & OP_WAITS) != 0) { /* room, or an error that sending will tell */
+        if (result < 0 || start(driver, op) != 0) {
+            return false;
+        }
+        op->driver[0] &= ~OP_WAITS;
+        return true;
+    }
+    struct io_uring_sqe *sqe = result == -EAGAIN ? weft__uring_entry(driver) : NULL;
+    if (sqe == NULL) {
+        return false;
+    }
+    io_uring_prep_poll_add(sqe, op->fd, POLLOUT);
+    io_uring_sqe_set_data(sqe, op);
+    op->driver[0] |= OP_WAITS;
+    return true;
+}
+
 bool weft__uring_op_complete(struct weft__uring *driver,
                              const struct weft__uring_outcome *outcome) {
     bool more = (outcome->flags & IORING_CQE_F_MORE) != 0;
@@ -282,8 +308,14 @@ bool weft__uring_op_complete(struct weft__uring *driver,
     }
     weft_io_op *op = (weft_io_op *)(uintptr_t)outcome->data;
     weft_assert((op->driver[0] & OP_IN_FLIGHT) != 0);
+    if (wait_for_room(driver, op, outcome->result)) {
+        return false;
+    }
     weft_address address;
     weft_io_result result = {.result = outcome->result, .more = more};
+    if ((op->driver[0] & OP_WAITS) != 0 && result.result >= 0) {
+        result.result = -ECANCELED; /* the poll's answer is not the send's */
+    }
     bool receives = takes_buffers(op);
     if (receives && !receive(driver, outcome, &result, &address)) {
         return false;

@@ -122,7 +122,8 @@ typedef struct weft_connect_options {
     uint32_t scheduler;   /* 1..n; 0: the caller's, or spread from outside */
     weft_tls *tls;        /* NULL: plain. A reference is added */
     const char *tls_name; /* name the peer's certificate must have, also sent as SNI; NULL: the
-                             name or address connected to */
+                             name or address connected to; for a Unix path it must be given,
+                             unless nothing is verified */
     weft_stream_options stream;
 } weft_connect_options;
 #define WEFT_CONNECT_OPTIONS_INIT sizeof(weft_connect_options)

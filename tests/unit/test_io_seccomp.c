@@ -3,11 +3,15 @@
  * Where io_uring is forbidden, as in many containers: a filter of system calls answers EPERM or
  * ENOSYS. The runtime then has epoll, and can say why; who insists on io_uring is told.
  */
+#define _GNU_SOURCE 1
 #include "tests/unit/driver_support.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
+#include <weft/runtime.h>
 
 /* From here on this process gets error from io_uring_setup. */
 static void forbid(uint32_t error) {
@@ -61,6 +65,51 @@ START_TEST(who_insists_on_a_forbidden_ring_is_told) {
 }
 END_TEST
 
+/* What runtime.start says of the driver. */
+struct said {
+    char io[16];
+    char reason[128];
+};
+
+static void hear(void *cookie, enum weft_log_level level, const weft_log_event *event) {
+    struct said *said = cookie;
+    (void)level;
+    for (uint32_t i = 0; i < event->field_count; i++) {
+        const weft_log_field *field = &event->fields[i];
+        char *to = strcmp(field->key, "io") == 0          ? said->io
+                   : strcmp(field->key, "io_reason") == 0 ? said->reason
+                                                          : NULL;
+        if (to != NULL) {
+            (void)snprintf(to, to == said->io ? sizeof(said->io) : sizeof(said->reason), "%s",
+                           field->text);
+        }
+    }
+}
+
+START_TEST(little_locked_memory_makes_it_epoll_with_a_reason) {
+    const struct rlimit little = {.rlim_cur = 64 << 10, .rlim_max = 64 << 10};
+    ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &little), 0);
+    if (getuid() == 0) { /* whom no limit binds */
+        ck_assert_int_eq(setresgid(65534, 65534, 65534), 0);
+        ck_assert_int_eq(setresuid(65534, 65534, 65534), 0);
+    }
+    struct said said = {0};
+    weft_config config = {.struct_size = WEFT_CONFIG_INIT, .schedulers = 4, .log = {&said, hear}};
+    weft_runtime *runtime = NULL;
+    ck_assert_int_eq(weft_runtime_create(&config, &runtime), 0);
+    ck_assert_int_eq(weft_runtime_start(runtime), 0);
+    ck_assert_str_eq(said.io, "epoll");
+#ifdef WEFT_URING
+    ck_assert_ptr_nonnull(strstr(said.reason, "may not lock enough memory"));
+    weft_runtime *insisting = NULL;
+    config.io_driver = WEFT_IO_DRIVER_URING;
+    ck_assert_int_eq(weft_runtime_create(&config, &insisting), -ENOMEM);
+#endif
+    ck_assert_int_eq(weft_runtime_stop(runtime, UINT64_C(5000000000)), 0);
+    ck_assert_int_eq(weft_runtime_destroy(&runtime), 0);
+}
+END_TEST
+
 START_TEST(without_a_filter_it_is_what_the_probe_says) {
     weft_env *env = NULL;
     ck_assert_int_eq(weft_env_os_create(&env), 0);
@@ -82,6 +131,7 @@ int main(void) {
     TCase *tcase = tcase_create("choice");
     tcase_add_loop_test(tcase, a_forbidden_ring_makes_it_epoll_with_a_reason, 0, 2);
     tcase_add_loop_test(tcase, who_insists_on_a_forbidden_ring_is_told, 0, 2);
+    tcase_add_test(tcase, little_locked_memory_makes_it_epoll_with_a_reason);
     tcase_add_test(tcase, without_a_filter_it_is_what_the_probe_says);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

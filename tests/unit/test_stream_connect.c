@@ -47,8 +47,6 @@ START_TEST(addresses_and_names_are_connected_to) {
     if (weft_listen(net.rig.runtime, &options, NULL, &address) == 0) {
         snprintf(text, sizeof(text), "[::1]:%u", address.port);
         expect_echo(&net, connect_options(&net, text));
-        snprintf(text, sizeof(text), "localhost:%u", address.port);
-        expect_echo(&net, connect_options(&net, text));
     }
     char name[64];
     snprintf(name, sizeof(name), "unix:@weft-connect-%d", (int)getpid());
@@ -238,11 +236,13 @@ START_TEST(wrong_options_are_refused) {
                                "127.0.0.1:0", "::1:80", "a:b:80",     name};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         weft_connect_options options = connect_options(&net, bad[i]);
+        options.type = net.rig.puppet; /* which takes any argument */
         ck_assert_msg(weft_runtime_connect(runtime, &options, &pid) == -EINVAL, "address %zu", i);
     }
     ck_assert_int_eq(weft_runtime_connect(runtime, NULL, &pid), -EINVAL);
     for (uint32_t i = 0; i < 9; i++) {
         weft_connect_options options = connect_options(&net, "127.0.0.1:80");
+        options.type = net.rig.puppet;
         switch (i) {
         case 0:
             options.struct_size = 1;
@@ -266,10 +266,12 @@ START_TEST(wrong_options_are_refused) {
             options.stream.flags = 128;
             break;
         case 7:
-            options.stream.send_low = 1 << 30;
+            options.stream.send_low = 1000;
+            options.stream.send_high = 999;
             break;
         default:
             options.stream.send_max = 5;
+            options.stream.send_high = 6;
             break;
         }
         ck_assert_msg(weft_runtime_connect(runtime, &options, &pid) == -EINVAL, "case %u", i);
@@ -599,11 +601,14 @@ START_TEST(two_runtimes_talk_to_each_other) {
     if (!net_start(&server, _i, 2)) {
         return;
     }
-    ck_assert(net_start(&client, 1 - _i, 2)); /* on the other driver */
+    uint16_t port = net_listen(&server, gate, NULL);
+    if (!net_start(&client, 1 - _i, 2)) { /* on the other driver */
+        return;
+    }
     struct line *line = line_new();
     line->handler = line_pumps;
     line->number = 5 << 20;
-    (void)net_connect(&client, net_listen(&server, gate, NULL), line);
+    (void)net_connect(&client, port, line);
     ck_assert_uint_eq(line_closed(line, 0).bytes, 5 << 20);
     ck_assert_uint_eq(line_closed(&gate->lines[0], 0).bytes, 5 << 20);
     net_stop(&client);

@@ -88,6 +88,7 @@ START_TEST(wrong_options_are_refused) {
             break;
         case 10:
             options.stream.send_max = 1;
+            options.stream.send_low = 2;
             break;
         case 11:
             options.flags = UINT32_MAX;
