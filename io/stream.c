@@ -339,8 +339,7 @@ static void unlink_all(struct weft__stream *stream) {
         weft__stream_unlink(&io->dirty, stream, WEFT__LINK_DIRTY);
     }
     if ((stream->linked & (1u << WEFT__LINK_WAIT)) != 0) {
-        bool waits = stream->state == WEFT__STREAM_SHAKING && stream->session == NULL &&
-                     (stream->first != NULL || stream->listen == NULL);
+        bool waits = stream->first != NULL; /* for its handshake, else for a buffer */
         weft__stream_unlink(waits ? &io->shaking : &io->starved, stream, WEFT__LINK_WAIT);
     }
     weft__alarm_cancel(&io->alarms, &stream->alarm);

@@ -192,10 +192,10 @@ static void tls_greeted(struct weft__stream *stream, const void *data, size_t si
 }
 
 void weft__stream_begin_tls(struct weft__stream *stream) {
-    if (!weft__stream_shake(stream)) {
-        return; /* its turn comes */
-    }
     bool server = stream->listen != NULL;
+    if (server && !weft__stream_shake(stream)) { /* how many it dials is the program's to bound */
+        return;                                  /* its turn comes */
+    }
     struct weft__tls_setup setup = {.tls = stream->tls,
                                     .server = server,
                                     .name = weft__dial_name(stream->dial),

@@ -84,7 +84,7 @@ typedef struct weft_config {
     uint32_t io_buffers;      /* io.buffers: receive buffers a scheduler keeps ready; 128 */
     uint64_t io_buffer_bytes; /* io.buffer: size of each; 16K */
     uint32_t io_connections;  /* io.connections: streams open at once at most; 1M */
-    uint32_t io_handshakes;   /* io.handshakes: TLS handshakes a scheduler runs at once; 256 */
+    uint32_t io_handshakes;   /* io.handshakes: of clients, at once per scheduler; 256 */
     uint64_t io_spin_ns;      /* io.spin: scheduler.spin of a scheduler that has sockets; 5us */
     bool io_spin_none;        /* io.spin = 0 */
 } weft_config;

@@ -662,8 +662,8 @@ START_TEST(wrong_arguments_are_refused_and_it_can_be_inspected) {
     ck_assert_uint_eq(info.peer.port, ntohs(here.sin_port));
     far_shut(pair.fd);
     (void)line_closed(pair.line, 0);
+    eventually(rig_stats(&pair.net.rig).io_accepts == 1); /* counted by another scheduler */
     weft_stats stats = rig_stats(&pair.net.rig);
-    ck_assert_uint_eq(stats.io_accepts, 1);
     ck_assert_uint_eq(stats.io_received, 1000);
     ck_assert_uint_eq(stats.io_sent, 1000);
     pair_stop(&pair);

@@ -608,7 +608,12 @@ START_TEST(two_runtimes_talk_to_each_other) {
     struct line *line = line_new();
     line->handler = line_pumps;
     line->number = 5 << 20;
-    (void)net_connect(&client, port, line);
+    char text[64];
+    snprintf(text, sizeof(text), "127.0.0.1:%u", port);
+    weft_connect_options options = connect_options(&client, text);
+    /* Two ends that both stop reading while they are full would wait for each other. */
+    options.stream.flags = WEFT_STREAM_READ_ALWAYS;
+    (void)net_connect_with(&client, options, line);
     ck_assert_uint_eq(line_closed(line, 0).bytes, 5 << 20);
     ck_assert_uint_eq(line_closed(&gate->lines[0], 0).bytes, 5 << 20);
     net_stop(&client);

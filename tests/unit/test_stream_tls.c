@@ -83,6 +83,8 @@ static struct line *secure_connect(struct secure *secure, line_fn handler, uint6
     weft_connect_options options = connect_options(&secure->net, text);
     options.tls = secure->client;
     options.tls_name = "server.test";
+    /* Two ends that both stop reading while they are full would wait for each other. */
+    options.stream.flags = WEFT_STREAM_READ_ALWAYS;
     (void)net_connect_with(&secure->net, options, line);
     return line;
 }
