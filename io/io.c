@@ -101,8 +101,8 @@ static void begin_shaking(struct weft__io *io) {
         weft__io_now(io) - io->active.first->shake_ns >= PATIENCE_NS) {
         weft__stream_fail(io->active.first, -ETIMEDOUT);
     }
-    uint32_t count = io->shaking.count;
-    while (count-- > 0 && io->active.count < io->handshakes_max) {
+    while (io->shaking.first != NULL && io->active.count < io->handshakes_max &&
+           io->begun < WEFT__BEGUN_MAX) {
         struct weft__stream *stream = io->shaking.first;
         weft__stream_unlink(&io->shaking, stream, WEFT__LINK_WAIT);
         weft__stream_begin_tls(stream);
@@ -120,6 +120,7 @@ static void hurry_orphans(struct weft__io *io) {
 
 static uint32_t io_poll(struct weft__upper *upper, uint64_t now_ns) {
     struct weft__io *io = io_of(upper);
+    io->begun = 0;
     flush_dirty(io);
     if (weft_unlikely(io->starved.count != 0)) {
         feed_starved(io);
@@ -151,7 +152,10 @@ static uint64_t io_deadline(const struct weft__upper *upper) {
     if (io->starved.count != 0) {
         due_ns = weft_min_u64(due_ns, io->retry_ns);
     }
-    if (io->shaking.count != 0 && io->active.count != 0) {
+    if (io->shaking.count != 0 && io->active.count < io->handshakes_max) {
+        return 0; /* more of them in the next poll */
+    }
+    if (io->shaking.count != 0) {
         due_ns = weft_min_u64(due_ns, io->active.first->shake_ns + PATIENCE_NS);
     }
     return due_ns;

@@ -36,6 +36,9 @@ struct weft__stream_list {
 
 struct weft__segment;
 
+/* Handshakes begun in one poll at most: each signs, which takes 0.1 ms and more. */
+enum { WEFT__BEGUN_MAX = 8 };
+
 enum weft__spare { WEFT__SPARE_SMALL = 0, WEFT__SPARE_LARGE = 1, WEFT__SPARES = 2 };
 
 struct weft__io {
@@ -59,6 +62,7 @@ struct weft__io {
     struct weft__stream_list active;  /* handshakes under way, oldest first */
     struct weft__stream_list orphans; /* actors have ended, the streams not yet */
     struct weft__stream_list ended;   /* to be freed at the end of a poll */
+    uint32_t begun;                   /* handshakes, in this poll */
     bool stopping;                    /* the runtime does, and orphans were told to be quick */
     /* Send segments to use again, small and large. */
     struct weft__segment *spare[WEFT__SPARES];

@@ -247,10 +247,11 @@ static void stream_alarmed(struct weft__alarm_node *node) {
 
 bool weft__stream_shake(struct weft__stream *stream) {
     struct weft__io *io = stream->io;
-    if (io->active.count >= io->handshakes_max) {
+    if (io->active.count >= io->handshakes_max || io->begun >= WEFT__BEGUN_MAX) {
         weft__stream_link(&io->shaking, stream, WEFT__LINK_WAIT);
         return false;
     }
+    io->begun++;
     stream->shake_ns = weft__io_now(io);
     weft__stream_link(&io->active, stream, WEFT__LINK_SHAKE);
     return true;

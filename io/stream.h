@@ -91,7 +91,8 @@ struct weft__stream {
     bool bulk;       /* bytes come faster than they are taken: one buffer at a time */
     bool paused;     /* by weft_stream_pause */
     bool held;       /* not read because of receive_ahead, until half of it is handled */
-    bool full;       /* above send_high: WRITABLE is due */
+    bool full;       /* above send_high: reads nothing until send_low */
+    bool told_full;  /* and its actor was told: WRITABLE is due */
     bool closing;    /* orderly end asked for: deliver nothing more but CLOSED */
     bool write_over; /* nothing more may be written; what is queued is still sent */
     bool fin_sent;   /* our end is shut down */

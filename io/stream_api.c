@@ -46,11 +46,13 @@ static int written(struct weft__stream *stream, int result) {
         return result;
     }
     weft__stream_dirty(stream);
-    if (!stream->full && stream->queue.bytes + stream->early.bytes > stream->send_high) {
-        stream->full = true;
-        weft__stream_update(stream);
+    stream->full = stream->full || stream->queue.bytes + stream->early.bytes > stream->send_high;
+    if (!stream->full) {
+        return 0;
     }
-    return stream->full ? WEFT_STREAM_FULL : 0;
+    stream->told_full = true;
+    weft__stream_update(stream);
+    return WEFT_STREAM_FULL;
 }
 
 int weft_stream_write(weft_ctx *ctx, const void *data, size_t size) {
@@ -64,7 +66,7 @@ int weft_stream_write(weft_ctx *ctx, const void *data, size_t size) {
     }
     result = check_write(stream, size);
     if (result != 0 || size == 0) {
-        return result != 0 ? result : stream->full ? WEFT_STREAM_FULL : 0;
+        return result != 0 ? result : stream->told_full ? WEFT_STREAM_FULL : 0;
     }
     if (stream->state != WEFT__STREAM_OPEN) {
         return written(stream, weft__stream_queue_copy(stream, &stream->early, data, size));

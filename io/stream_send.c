@@ -6,6 +6,8 @@
 #include "io/stream.h"
 #include <string.h>
 
+enum { EMIT_SLACK = 65536 }; /* of records: headers, tags, a handshake */
+
 /* ---- segments ------------------------------------------------------------------------------ */
 
 static const char tag[] = "segment";
@@ -117,11 +119,19 @@ int weft__stream_emit(void *cookie, const void *data, size_t size) {
     if (stream->fin_sent) {
         return 0; /* an answer of the protocol, to nobody */
     }
-    int result = weft__stream_queue_copy(stream, &stream->queue, data, size);
-    if (result == 0) {
-        weft__stream_dirty(stream);
+    /* What was written was bounded before it became records. Answers of the protocol come on top,
+     * and a peer may ask for them without reading any. */
+    uint64_t slack_bytes = stream->send_max / 8 + EMIT_SLACK;
+    if (stream->queue.bytes > weft_add_saturated(stream->send_max, slack_bytes)) {
+        return -ENOBUFS;
     }
-    return result;
+    int result = weft__stream_queue_copy(stream, &stream->queue, data, size);
+    if (result != 0) {
+        return result;
+    }
+    stream->full = stream->full || stream->queue.bytes > stream->send_high;
+    weft__stream_dirty(stream);
+    return 0;
 }
 
 int weft__stream_send_early(struct weft__stream *stream) {
@@ -235,8 +245,10 @@ static void took(struct weft__stream *stream, uint32_t size) {
         return;
     }
     if (stream->full && stream->queue.bytes + stream->early.bytes <= stream->send_low) {
+        bool told = stream->told_full;
         stream->full = false;
-        if (!stream->closing) {
+        stream->told_full = false;
+        if (told && !stream->closing) {
             weft__stream_tell(stream, WEFT_IO_WRITABLE, 0);
         }
         if (!stream->over) {

@@ -9,11 +9,11 @@
 # The source is the source package of the installed libwolfssl-dev, with its patches, from the
 # mirrors the machine already uses. apt gets a configuration of its own for this, so nothing of the
 # machine's apt is changed and root is not needed. The result is a folder
-#     ${WEFT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weft}/wolfssl-<version>-<variant>-<hash>
+#     ${WEFT_BUILD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/weft}/wolfssl-<version>-<variant>-<hash>
 # shared by every build folder; the hash is of the recipe below. Any number of these scripts may run
 # at the same time: one builds, the others wait for it. When it cannot be done, the reason is
 # one line on standard error, the status is 1, and for an hour the next attempt is not made unless
-# WEFT_WOLFSSL=accelerated.
+# WEFT_BUILD_WOLFSSL=accelerated.
 set -euo pipefail
 export LC_ALL=C
 
@@ -85,8 +85,8 @@ fail_later() {
 }
 
 cache_folder() {
-    if [ -n "${WEFT_CACHE:-}" ]; then
-        mkdir -p "$WEFT_CACHE" && cd "$WEFT_CACHE" && pwd
+    if [ -n "${WEFT_BUILD_CACHE:-}" ]; then
+        mkdir -p "$WEFT_BUILD_CACHE" && cd "$WEFT_BUILD_CACHE" && pwd
     elif [ -n "${XDG_CACHE_HOME:-}${HOME:-}" ]; then
         mkdir -p "${XDG_CACHE_HOME:-$HOME/.cache}/weft" &&
             cd "${XDG_CACHE_HOME:-$HOME/.cache}/weft" && pwd
@@ -216,7 +216,7 @@ build() {
 }
 
 recently_failed() {
-    [ "${WEFT_WOLFSSL:-}" != accelerated ] &&
+    [ "${WEFT_BUILD_WOLFSSL:-}" != accelerated ] &&
         [ -n "$(find "$prefix.failed" -mmin -$ATTEMPT_AGAIN_MINUTES 2>/dev/null)" ]
 }
 
@@ -226,7 +226,7 @@ main() {
     version=$(dpkg-query -W -f '${source:Version}' libwolfssl-dev 2>/dev/null) ||
         fail "libwolfssl-dev is not installed"
     hash=$(recipe | sha256sum | cut -c1-12)
-    cache=$(cache_folder) || fail "no folder for it: set WEFT_CACHE"
+    cache=$(cache_folder) || fail "no folder for it: set WEFT_BUILD_CACHE"
     prefix=$cache/wolfssl-$version-$VARIANT-$hash
     if [ ! -f "$prefix/lib/libwolfssl.a" ]; then
         exec 9>"$cache/wolfssl.lock"
@@ -234,7 +234,7 @@ main() {
         # Whoever had the lock before may have built it, or failed to.
         if [ ! -f "$prefix/lib/libwolfssl.a" ]; then
             if recently_failed; then
-                fail "$(cat "$prefix.failed") (WEFT_WOLFSSL=accelerated tries again)"
+                fail "$(cat "$prefix.failed") (WEFT_BUILD_WOLFSSL=accelerated tries again)"
             fi
             build
         fi

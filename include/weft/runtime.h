@@ -19,10 +19,10 @@ WEFT_BEGIN_DECLS
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
-/* A runtime that is not running yet [out]. config [borrow], NULL for defaults. With io_uring, system
- * calls of the calling thread may be interrupted (EINTR) after this and weft_runtime_destroy.
- * Errors: -EINVAL,
- * -E2BIG (a larger config struct than this library knows), -ENOMEM, WEFT_E_CONFIG. */
+/* A runtime that is not running yet [out]. config [borrow], NULL for defaults. With io_uring, later
+ * system calls of the calling thread may be interrupted (EINTR); also after weft_runtime_destroy.
+ * Errors: -EINVAL, -E2BIG (a larger config struct than this library knows), -ENOMEM,
+ * WEFT_E_CONFIG, and with io.driver = uring why there is none: -ENOSYS, -EPERM, ... */
 WEFT_API WEFT_MUSTUSE int weft_runtime_create(const weft_config *config,
                                               weft_runtime **ret_runtime);
 

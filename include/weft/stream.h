@@ -26,7 +26,10 @@
  * A peer that does not read cannot make the process grow: while the send queue is above its
  * high-water mark nothing more is read from the peer (unless WEFT_STREAM_READ_ALWAYS), and above
  * send_max writing answers -ENOBUFS. A peer that sends faster than the actor handles is read no
- * further once receive_ahead bytes wait in the mailbox.
+ * further once receive_ahead bytes wait in the mailbox. Two such ends that both write much more than
+ * they read can so wait for each other for ever: who writes without waiting for answers sets
+ * WEFT_STREAM_READ_ALWAYS, and idle_ns ends what stands still.
+ *
  * Stability: stable, option structs are append-only.
  */
 #ifndef WEFT_STREAM_H

@@ -338,17 +338,17 @@ static uint32_t count_fds(void) {
     return count;
 }
 
-/* Both ends are here: two for each attempt that is in, one for each of the others. Without the right
- * to have so many there are fewer connections. */
+/* Both ends are here, also of those that are about to be refused: four for each connection that is
+ * in. Without the right to have so many there are fewer connections. */
 static void raise_limit(struct flood *flood) {
     struct rlimit limit;
     REQUIRE(getrlimit(RLIMIT_NOFILE, &limit) == 0, "%s", strerror(errno));
-    rlim_t wanted = 3 * (rlim_t)flood->count + SPARE_FDS;
+    rlim_t wanted = 4 * (rlim_t)flood->count + SPARE_FDS;
     struct rlimit more = {.rlim_cur = wanted, .rlim_max = wanted};
     if (limit.rlim_max >= wanted || setrlimit(RLIMIT_NOFILE, &more) != 0) {
         limit.rlim_cur = limit.rlim_max;
         REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0, "%s", strerror(errno));
-        rlim_t most = limit.rlim_max > SPARE_FDS ? (limit.rlim_max - SPARE_FDS) / 3 : 1;
+        rlim_t most = limit.rlim_max > SPARE_FDS ? (limit.rlim_max - SPARE_FDS) / 4 : 1;
         flood->count = most < flood->count ? (uint32_t)most : flood->count;
     }
 }

@@ -201,10 +201,24 @@ static inline void line_terminate(weft_ctx *ctx, void *state, int reason) {
     pthread_mutex_unlock(&line->lock);
 }
 
-/* A consistent copy. */
+/* A consistent copy of what is under lock; the rest is zero. */
 static inline struct line line_now(struct line *line) {
+    struct line now = {.user = NULL};
     pthread_mutex_lock(&line->lock);
-    struct line now = *line;
+    now.pid = line->pid;
+    now.parent = line->parent;
+    now.scheduler = line->scheduler;
+    now.inits = line->inits;
+    now.ends = line->ends;
+    now.reason = line->reason;
+    memcpy(now.events, line->events, sizeof(now.events));
+    memcpy(now.order, line->order, sizeof(now.order));
+    now.order_count = line->order_count;
+    now.status = line->status;
+    now.bytes = line->bytes;
+    now.open_ns = line->open_ns;
+    now.closed_ns = line->closed_ns;
+    memcpy(now.head, line->head, sizeof(now.head));
     pthread_mutex_unlock(&line->lock);
     return now;
 }
@@ -584,6 +598,7 @@ static inline void far_read(int fd, uint64_t position, size_t size) {
 static inline uint64_t far_drain(int fd, uint64_t position, int *ret_error) {
     unsigned char piece[PIECE_BYTES];
     uint64_t count = 0;
+    *ret_error = 0;
     for (;;) { /* until the end, or FAR_SECONDS without a byte */
         ssize_t done = far_recv(fd, piece, sizeof(piece));
         if (done <= 0) {

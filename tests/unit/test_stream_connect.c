@@ -53,6 +53,15 @@ START_TEST(addresses_and_names_are_connected_to) {
     options.address = name;
     ck_assert_int_eq(weft_listen(net.rig.runtime, &options, NULL, NULL), 0);
     expect_echo(&net, connect_options(&net, name));
+    weft_connect_options slow = connect_options(&net, text); /* what needs no sight of its own */
+    slow.stream.flags = WEFT_STREAM_DELAY;
+    slow.stream.keepalive_ns = 10 * S_NS;
+    slow.stream.idle_ns = WEFT_STREAM_NEVER;
+    slow.stream.linger_ns = WEFT_STREAM_NEVER;
+    slow.timeout_ns = UINT64_MAX;
+    expect_echo(&net, slow);
+    slow.address = name; /* no TCP: the options mean nothing */
+    expect_echo(&net, slow);
     net_stop(&net);
     free(gate);
 }
@@ -134,6 +143,17 @@ START_TEST(an_actor_connects_a_child_on_its_scheduler) {
 }
 END_TEST
 
+/* A port that is taken, so that nobody else gets it, and where nobody listens. */
+static int deaf_open(uint16_t *ret_port) {
+    int fd = far_open(0);
+    struct sockaddr_in address = far_address(0);
+    socklen_t size = sizeof(address);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    *ret_port = ntohs(address.sin_port);
+    return fd;
+}
+
 /* ---- what goes wrong --------------------------------------------------------------------------- */
 
 static void expect_failure(struct net *net, const char *address, int status) {
@@ -147,19 +167,19 @@ static void expect_failure(struct net *net, const char *address, int status) {
 }
 
 START_TEST(a_refused_connection_says_so) {
+    uint16_t port;
+    int fd = deaf_open(&port);
     struct net net;
     if (!net_start(&net, _i, 2)) {
         return;
     }
-    uint16_t port;
-    int fd = far_listen(1, &port);
-    ck_assert_int_eq(close(fd), 0); /* nobody is there now */
     char text[64];
     snprintf(text, sizeof(text), "127.0.0.1:%u", port);
     expect_failure(&net, text, -ECONNREFUSED);
     expect_failure(&net, "unix:@weft-nobody-listens-here", -ECONNREFUSED);
     expect_failure(&net, "unix:/nowhere/at/all", -ENOENT);
     net_stop(&net);
+    ck_assert_int_eq(close(fd), 0);
 }
 END_TEST
 
@@ -416,8 +436,7 @@ START_TEST(the_next_address_is_tried) {
     struct silent silent;
     silent_make(&silent);
     uint16_t closed;
-    int fd = far_listen(1, &closed);
-    ck_assert_int_eq(close(fd), 0);
+    int fd = deaf_open(&closed);
     struct line model = {.handler = line_echo};
     struct gate *gate = gate_make(&model);
     struct net net;
@@ -443,6 +462,7 @@ START_TEST(the_next_address_is_tried) {
     expect_failure(&net, "many.test:80", WEFT_E_RESOLVE);
     fake_stop(&net, &env);
     silent_end(&silent);
+    ck_assert_int_eq(close(fd), 0);
     free(gate);
 }
 END_TEST

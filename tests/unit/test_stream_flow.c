@@ -6,7 +6,12 @@
  */
 #include "stream_support.h"
 
-enum { KIB = 1 << 10, MIB = 1 << 20, KEPT = 40, SLICES = 200000, SLICE = 100, STALL_MS = 150 };
+#ifdef __SANITIZE_THREAD__
+enum { SLICES = 20000 };
+#else
+enum { SLICES = 200000 };
+#endif
+enum { KIB = 1 << 10, MIB = 1 << 20, KEPT = 40, SLICE = 100, STALL_MS = 150 };
 
 static uint64_t queued_of(weft_ctx *ctx) {
     weft_stream_info info = {.struct_size = WEFT_STREAM_INFO_INIT};

@@ -302,6 +302,35 @@ START_TEST(an_abstract_name_works) {
 }
 END_TEST
 
+START_TEST(without_io_or_a_running_runtime_nobody_listens) {
+    struct gate *gate = gate_make(NULL);
+    struct net net;
+    if (!net_start(&net, _i, 1)) {
+        return;
+    }
+    weft_address address;
+    ck_assert_int_eq(weft_runtime_stop(net.rig.runtime, 10 * S_NS), 0);
+    ck_assert_int_eq(listen_at(&net, gate, "127.0.0.1:0", &address), WEFT_E_SHUTDOWN);
+    weft_connect_options options = connect_options(&net, "127.0.0.1:80");
+    weft_pid pid;
+    ck_assert_int_eq(weft_runtime_connect(net.rig.runtime, &options, &pid), WEFT_E_SHUTDOWN);
+    net_stop(&net);
+    weft_env *env = NULL;
+    ck_assert_int_eq(weft_env_os_create(&env), 0); /* without weft_env_os_io */
+    weft_config config = net_config(1);
+    struct net plain = {.fds = net.fds};
+    ck_assert_int_eq(weft_runtime_create_env(&config, env, &plain.rig.runtime), 0);
+    weft_type_def def = line_def();
+    plain.type = rig_type(&plain.rig, &def);
+    ck_assert_int_eq(listen_at(&plain, gate, "127.0.0.1:0", &address), -ENOSYS);
+    options.type = plain.type;
+    ck_assert_int_eq(weft_runtime_connect(plain.rig.runtime, &options, &pid), -ENOSYS);
+    ck_assert_int_eq(weft_runtime_destroy(&plain.rig.runtime), 0);
+    weft_env_os_destroy(&env);
+    free(gate);
+}
+END_TEST
+
 /* ---- where connections go ---------------------------------------------------------------------- */
 
 enum { SPREAD = 200, SCHEDULERS = 4 };
@@ -553,6 +582,9 @@ START_TEST(without_descriptors_those_who_knock_wait) {
     struct rlimit limit;
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     struct rlimit low = {.rlim_cur = (rlim_t)top + 9, .rlim_max = limit.rlim_max};
+    struct rlimit none = {.rlim_cur = (rlim_t)top, .rlim_max = limit.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ck_assert_int_eq(listen_at(&net, gate, "127.0.0.1:0", NULL), -EMFILE);
     /* Before it listens: an accept that goes on keeps to the limit it began with. */
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
     uint16_t port = net_listen(&net, gate, NULL);
@@ -591,6 +623,7 @@ static Suite *listen_suite(void) {
     tcase_add_loop_test(addresses, a_unix_path_is_replaced_when_stale_and_removed_at_the_end, 0,
                         NET_DRIVERS);
     tcase_add_loop_test(addresses, an_abstract_name_works, 0, NET_DRIVERS);
+    tcase_add_loop_test(addresses, without_io_or_a_running_runtime_nobody_listens, 0, NET_DRIVERS);
     suite_add_tcase(suite, addresses);
     TCase *places = tcase_create("places");
     tcase_add_loop_test(places, connections_go_where_they_are_wanted, 0, NET_DRIVERS);
