@@ -24,6 +24,8 @@ struct weft__core {
     /* any thread */
     weft_atomic_u64 heap_bytes; /* added by any thread; advisory: a gauge */
     weft_atomic_u64 buffers;    /* added by any thread; advisory: a gauge */
+    weft_atomic_u32
+        held; /* things of a program's that use this core; any thread adds. It may go at 0 */
     weft_atomic_u32 pressure; /* counts failures to get a piece; schedulers that see it move trim */
     struct weft__lock pieces_lock;
     uint32_t *free_pieces; /* under pieces_lock: offsets / WEFT__PIECE_BYTES given back */

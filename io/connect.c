@@ -229,6 +229,10 @@ void weft__dial_connected(weft_io_op *op, const weft_io_result *result) {
 static int resolve_job(void *arg) {
     struct weft__dial *dial = arg;
     weft_env *env = dial->core->env;
+    if (weft_load32_acquire(&dial->references) == 1) { /* nobody waits any more */
+        weft__dial_unref(dial);
+        return WEFT_E_RESOLVE;
+    }
     int result = env->io->resolve(env, dial->host, dial->port, dial->addresses, ADDRESSES_MAX);
     if (result >= 0) {
         dial->count = (uint32_t)result;
@@ -279,17 +283,39 @@ void weft__dial_start(struct weft__stream *stream) {
 
 /* ---- public -------------------------------------------------------------------------------- */
 
-static int check_options(const weft_runtime *runtime, const weft_connect_options *options) {
-    if (options == NULL || options->struct_size != sizeof(*options) || options->address == NULL ||
-        options->type == NULL || options->type->runtime != runtime ||
-        options->scheduler > runtime->count || (options->arg == NULL && options->arg_size != 0) ||
+static const char *what_is_wrong(const weft_runtime *runtime, const weft_connect_options *options) {
+    if (options->struct_size != sizeof(*options)) {
+        return "struct_size is not WEFT_CONNECT_OPTIONS_INIT";
+    }
+    if (options->address == NULL) {
+        return "address is missing";
+    }
+    if (options->type == NULL || options->type->runtime != runtime) {
+        return "type is not registered with this runtime";
+    }
+    if ((options->arg == NULL && options->arg_size != 0) ||
         options->arg_size > runtime->config.message_bytes_max) {
-        return -EINVAL;
+        return "arg is missing, or larger than actor.message";
     }
     if (options->tls != NULL && weft__tls_usable(options->tls, false) != 0) {
+        return "tls has nothing to verify a server with";
+    }
+    weft_stream_options full;
+    if (weft__stream_options(&options->stream, &full) != 0) {
+        return "stream: send_low <= send_high <= send_max does not hold, or a flag is unknown";
+    }
+    return options->scheduler > runtime->count ? "there is no such scheduler" : NULL;
+}
+
+static int check_options(weft_runtime *runtime, const weft_connect_options *options) {
+    if (options == NULL) {
         return -EINVAL;
     }
-    return runtime->core.env->io == NULL ? -ENOSYS : 0;
+    if (runtime->core.env->io == NULL) {
+        return -ENOSYS;
+    }
+    const char *wrong = what_is_wrong(runtime, options);
+    return wrong == NULL ? 0 : weft__io_refuse(runtime, "weft_connect", wrong);
 }
 
 /* A stream that is to connect [out]. */
@@ -309,6 +335,11 @@ static int make_stream(weft_runtime *runtime, const weft_connect_options *option
     dial->core = &runtime->core;
     dial->timeout_ns = options->timeout_ns == 0 ? TIMEOUT_DEFAULT_NS : options->timeout_ns;
     result = fill_dial(dial, options);
+    if (result == -EINVAL) {
+        result = weft__io_refuse(runtime, "weft_connect",
+                                 "address or local is not of the form HOST:PORT, [HOST]:PORT or "
+                                 "unix:PATH, or tls needs a tls_name");
+    }
     if (result == 0 && !weft__net_enter(net)) {
         result = WEFT_E_LIMIT;
     }
@@ -345,16 +376,19 @@ static int connect_from(weft_runtime *runtime, struct weft__scheduler *s, uint64
                                                                      : (int)here,
                                 .pin = true,
                                 .attachment = &stream->attachment};
-    result = s != NULL ? weft__spawn(runtime, s, &birth, ret_pid)
-                       : weft__spawn_outside(runtime, &birth, ret_pid);
+    weft_pid pid;
+    result = s != NULL ? weft__spawn(runtime, s, &birth, &pid)
+                       : weft__spawn_outside(runtime, &birth, &pid);
     if (result != 0) {
         weft__stream_drop(stream);
+    } else if (ret_pid != NULL) {
+        *ret_pid = pid;
     }
     return result;
 }
 
 int weft_connect(weft_ctx *ctx, const weft_connect_options *options, weft_pid *ret_pid) {
-    if (ctx == NULL || ret_pid == NULL) {
+    if (ctx == NULL) {
         return -EINVAL;
     }
     struct weft__scheduler *s = ctx->runner;
@@ -364,7 +398,7 @@ int weft_connect(weft_ctx *ctx, const weft_connect_options *options, weft_pid *r
 
 int weft_runtime_connect(weft_runtime *runtime, const weft_connect_options *options,
                          weft_pid *ret_pid) {
-    if (runtime == NULL || ret_pid == NULL) {
+    if (runtime == NULL) {
         return -EINVAL;
     }
     int result = check_options(runtime, options);

@@ -65,6 +65,15 @@ void weft__net_leave(struct weft__net *net) {
     (void)weft_add32_acq_rel(&net->runtime->upper_busy, UINT32_MAX);
 }
 
+int weft__io_refuse(weft_runtime *runtime, const char *call, const char *what) {
+    weft_log_field fields[] = {
+        {.key = "call", .kind = WEFT_LOG_TEXT, .text = call},
+        {.key = "error", .kind = WEFT_LOG_TEXT, .text = what},
+    };
+    weft__log(&runtime->core, WEFT_LOG_WARN, "io.options", fields, 2);
+    return -EINVAL;
+}
+
 /* ---- per scheduler: a step ----------------------------------------------------------------- */
 
 static struct weft__io *io_of(struct weft__upper *upper) {
@@ -105,6 +114,7 @@ static void begin_shaking(struct weft__io *io) {
            io->begun < WEFT__BEGUN_MAX) {
         struct weft__stream *stream = io->shaking.first;
         weft__stream_unlink(&io->shaking, stream, WEFT__LINK_WAIT);
+        stream->queued = false;
         weft__stream_begin_tls(stream);
     }
 }

@@ -77,6 +77,8 @@ struct weft__net *weft__net_of(weft_runtime *runtime);
 struct weft__io *weft__io_of(struct weft__scheduler *s);
 /* The scheduler, from 0, that a new connection goes to. Any thread. */
 uint32_t weft__net_place(struct weft__net *net);
+/* Options of a public call are wrong: logs what. Answers -EINVAL. Any thread. */
+int weft__io_refuse(weft_runtime *runtime, const char *call, const char *what);
 /* One stream more; false: io.connections are open. Any thread. */
 bool weft__net_enter(struct weft__net *net);
 void weft__net_leave(struct weft__net *net);

@@ -296,18 +296,43 @@ static const weft_type *listener_type(weft_runtime *runtime) {
 
 /* ---- weft_listen --------------------------------------------------------------------------- */
 
-static int check_options(const weft_runtime *runtime, const weft_listen_options *options) {
+static const char *what_is_wrong(const weft_runtime *runtime, const weft_listen_options *options) {
     const uint32_t flags = WEFT_LISTEN_REUSE_PORT | WEFT_LISTEN_IPV6_ONLY;
-    if (runtime == NULL || options == NULL || options->struct_size != sizeof(*options) ||
-        options->address == NULL || options->type == NULL || options->type->runtime != runtime ||
-        options->scheduler > runtime->count || (options->arg == NULL && options->arg_size != 0) ||
-        options->arg_size > runtime->config.message_bytes_max || (options->flags & ~flags) != 0) {
-        return -EINVAL;
+    if (options->struct_size != sizeof(*options)) {
+        return "struct_size is not WEFT_LISTEN_OPTIONS_INIT";
+    }
+    weft_address address;
+    if (options->address == NULL || weft_address_parse(options->address, &address) != 0) {
+        return "address is not of the form HOST:PORT, [HOST]:PORT, *:PORT or unix:PATH";
+    }
+    if (options->type == NULL || options->type->runtime != runtime) {
+        return "type is not registered with this runtime";
+    }
+    if ((options->arg == NULL && options->arg_size != 0) ||
+        options->arg_size > runtime->config.message_bytes_max) {
+        return "arg is missing, or larger than actor.message";
     }
     if (options->tls != NULL && weft__tls_usable(options->tls, true) != 0) {
+        return "tls has no certificate";
+    }
+    weft_stream_options full;
+    if (weft__stream_options(&options->stream, &full) != 0) {
+        return "stream: send_low <= send_high <= send_max does not hold, or a flag is unknown";
+    }
+    return options->scheduler > runtime->count ? "there is no such scheduler"
+           : (options->flags & ~flags) != 0    ? "a flag is unknown"
+                                               : NULL;
+}
+
+static int check_options(weft_runtime *runtime, const weft_listen_options *options) {
+    if (runtime == NULL || options == NULL) {
         return -EINVAL;
     }
-    return runtime->core.env->io == NULL ? -ENOSYS : 0;
+    if (runtime->core.env->io == NULL) {
+        return -ENOSYS;
+    }
+    const char *wrong = what_is_wrong(runtime, options);
+    return wrong == NULL ? 0 : weft__io_refuse(runtime, "weft_listen", wrong);
 }
 
 static int make_listen(weft_runtime *runtime, const weft_listen_options *options,

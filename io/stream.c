@@ -248,6 +248,7 @@ static void stream_alarmed(struct weft__alarm_node *node) {
 bool weft__stream_shake(struct weft__stream *stream) {
     struct weft__io *io = stream->io;
     if (io->active.count >= io->handshakes_max || io->begun >= WEFT__BEGUN_MAX) {
+        stream->queued = true;
         weft__stream_link(&io->shaking, stream, WEFT__LINK_WAIT);
         return false;
     }
@@ -340,8 +341,8 @@ static void unlink_all(struct weft__stream *stream) {
         weft__stream_unlink(&io->dirty, stream, WEFT__LINK_DIRTY);
     }
     if ((stream->linked & (1u << WEFT__LINK_WAIT)) != 0) {
-        bool waits = stream->first != NULL; /* for its handshake, else for a buffer */
-        weft__stream_unlink(waits ? &io->shaking : &io->starved, stream, WEFT__LINK_WAIT);
+        weft__stream_unlink(stream->queued ? &io->shaking : &io->starved, stream, WEFT__LINK_WAIT);
+        stream->queued = false;
     }
     weft__alarm_cancel(&io->alarms, &stream->alarm);
 }
@@ -481,7 +482,7 @@ static bool stream_admit(struct weft__attachment *attachment, const weft_msg *ms
         return true; /* also when it is over by the peer's doing: that was sent before */
     }
     if (tag == WEFT_IO_DATA) {
-        stream->ahead -= weft_msg_size(msg);
+        stream->ahead -= weft_msg_size(msg) + WEFT__CHARGE;
     }
     return false;
 }
@@ -492,8 +493,8 @@ static bool stream_handled(struct weft__attachment *attachment, uint32_t tag, ui
         return true;
     }
     if (tag == WEFT_IO_DATA) {
-        weft_assert(stream->ahead >= size);
-        stream->ahead -= size;
+        weft_assert(stream->ahead >= (uint64_t)size + WEFT__CHARGE);
+        stream->ahead -= (uint64_t)size + WEFT__CHARGE;
         if (stream->held && stream->ahead <= stream->receive_ahead / 2) {
             stream->held = false;
             weft__stream_update(stream);

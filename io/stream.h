@@ -27,6 +27,7 @@ enum {
     WEFT__STREAM_SPANS = 8,          /* segments one send takes */
     WEFT__SEGMENT_SMALL = 1024 - 48, /* bytes a small segment holds */
     WEFT__SEGMENT_LARGE = 16384 + 512,
+    WEFT__CHARGE = 64,        /* what a message counts in receive_ahead besides its bytes */
     WEFT__INLINE_BYTES = 192, /* received bytes up to this are copied into the message */
 };
 
@@ -88,6 +89,7 @@ struct weft__stream {
     bool over;       /* status is set: being torn down */
     bool reset;      /* close with a reset */
     bool owes;       /* the actor could not be told CLOSED for want of memory */
+    bool queued;     /* in io->shaking */
     bool bulk;       /* bytes come faster than they are taken: one buffer at a time */
     bool paused;     /* by weft_stream_pause */
     bool held;       /* not read because of receive_ahead, until half of it is handled */
@@ -114,6 +116,7 @@ struct weft__stream {
     uint64_t close_by_ns; /* of an orderly end; UINT64_MAX: none was asked for */
     uint64_t shake_ns;    /* when its handshake began */
     weft_buf *first;      /* what a client said before its handshake could begin; a copy */
+    uint32_t first_size;  /* bytes of it */
     struct weft__alarm_node alarm;
     struct weft__stream *next[WEFT__LINKS];
     struct weft__stream *previous[WEFT__LINKS];

@@ -258,6 +258,9 @@ int weft_stream_tls_error(weft_ctx *ctx, weft_tls_error *ret_error) {
     if (result != 0) {
         return result;
     }
+    if (stream->tls == NULL) {
+        return -ENOSYS;
+    }
     if (ret_error == NULL) {
         return -EINVAL;
     }

@@ -6,7 +6,14 @@
 #include "io/stream.h"
 #include <string.h>
 
-enum { ALERT_NS = 1000000000 }; /* how long a peer has to take an alert */
+enum {
+    ALERT_NS = 1000000000, /* how long a peer has to take an alert */
+    FIRST_MAX = 65536,     /* bytes kept of a client whose handshake has not begun */
+    HANDSHAKE_RECORD = 22, /* RFC 8446, 5.1 */
+    VERSION_MAJOR = 3,
+    RECORD_HEADER = 5,
+    RECORD_MAX = 16384,
+};
 
 /* ---- whether to read ----------------------------------------------------------------------- */
 
@@ -15,7 +22,7 @@ static bool wants_bytes(const struct weft__stream *stream) {
         return false;
     }
     if (stream->state == WEFT__STREAM_SHAKING) {
-        return stream->session != NULL || (stream->listen != NULL && stream->first == NULL);
+        return stream->session != NULL || (stream->listen != NULL && !stream->queued);
     }
     if (stream->state != WEFT__STREAM_OPEN) {
         return false;
@@ -82,10 +89,10 @@ static void give(struct weft__stream *stream, struct bytes bytes) {
                                       .size = bytes.size,
                                       .tag = WEFT_IO_DATA};
     stream->received += bytes.size;
-    stream->ahead += bytes.size;
+    stream->ahead += (uint64_t)bytes.size + WEFT__CHARGE;
     int result = weft__io_give(stream->io, &received);
     if (result != 0) {
-        stream->ahead -= bytes.size;
+        stream->ahead -= (uint64_t)bytes.size + WEFT__CHARGE;
         weft__stream_fail(stream, result);
         return;
     }
@@ -181,14 +188,55 @@ static void tls_received(struct weft__stream *stream, const void *data, size_t s
     (void)tls_drain(stream); /* it has seen to whatever is wrong */
 }
 
-/* Bytes of a client whose handshake has not begun: it begins, or they wait for its turn. */
+/* Adds to what a client has said before its handshake began. 0 or negative. */
+static int keep_first(struct weft__stream *stream, const void *data, size_t size) {
+    size_t have = stream->first_size;
+    size_t need = have + size;
+    if (need > FIRST_MAX) {
+        return -ENOBUFS;
+    }
+    if (stream->first == NULL || weft_buf_size(stream->first) < need) {
+        weft_buf *larger;
+        int result = weft__buf_create(stream->io->core, need * 2, &larger);
+        if (result != 0) {
+            return result;
+        }
+        if (stream->first != NULL) {
+            memcpy(weft_buf_data(larger), weft_buf_data(stream->first), have);
+            weft_buf_unref(stream->first);
+        }
+        stream->first = larger;
+    }
+    memcpy((char *)weft_buf_data(stream->first) + have, data, size);
+    stream->first_size = (uint32_t)need;
+    return 0;
+}
+
+/* Is the first record whole, or no handshake at all? The session then says what it is. */
+static bool first_is_whole(const struct weft__stream *stream) {
+    const unsigned char *bytes = weft_buf_data(stream->first);
+    if (bytes[0] != HANDSHAKE_RECORD || (stream->first_size > 1 && bytes[1] != VERSION_MAJOR)) {
+        return true;
+    }
+    uint32_t size = RECORD_HEADER;
+    if (stream->first_size >= RECORD_HEADER) {
+        size += (uint32_t)bytes[3] << 8 | bytes[4];
+    }
+    return stream->first_size >= RECORD_HEADER &&
+           (stream->first_size >= size || size > RECORD_HEADER + RECORD_MAX);
+}
+
+/* Bytes of a client whose handshake has not begun. It asks for a place with its first record whole:
+ * a place is not to be had for a byte. */
 static void tls_greeted(struct weft__stream *stream, const void *data, size_t size) {
-    if (weft__buf_create(stream->io->core, size, &stream->first) != 0) {
-        weft__stream_fail(stream, -ENOMEM);
+    int result = keep_first(stream, data, size);
+    if (result != 0) {
+        weft__stream_fail(stream, result);
         return;
     }
-    memcpy(weft_buf_data(stream->first), data, size);
-    weft__stream_begin_tls(stream);
+    if (!stream->queued && first_is_whole(stream)) {
+        weft__stream_begin_tls(stream);
+    }
 }
 
 void weft__stream_begin_tls(struct weft__stream *stream) {
@@ -211,7 +259,7 @@ void weft__stream_begin_tls(struct weft__stream *stream) {
     } else {
         weft_buf *first = stream->first;
         stream->first = NULL;
-        tls_received(stream, weft_buf_data(first), weft_buf_size(first));
+        tls_received(stream, weft_buf_data(first), stream->first_size);
         weft_buf_unref(first);
     }
     if (!stream->over) {

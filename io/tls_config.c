@@ -117,6 +117,7 @@ static weft_tls *tls_alloc(struct weft__core *core, const weft_tls_options *opti
         }
     }
     tls->core = core;
+    (void)weft_add32_acq_rel(&core->held, 1);
     tls->size = size;
     tls->options = copy;
     tls->magic = WEFT__TLS_MAGIC;
@@ -125,8 +126,10 @@ static weft_tls *tls_alloc(struct weft__core *core, const weft_tls_options *opti
 }
 
 static void tls_free(weft_tls *tls) {
+    struct weft__core *core = tls->core;
     tls->magic = 0;
-    weft__free(tls->core, tls, tls->size, "tls");
+    weft__free(core, tls, tls->size, "tls");
+    (void)weft_add32_acq_rel(&core->held, UINT32_MAX); /* the runtime may go from here on */
 }
 
 static bool are_strings_short(const weft_tls_options *options) {

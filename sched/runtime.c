@@ -526,6 +526,7 @@ int weft_runtime_destroy(weft_runtime **runtime_at) {
         phase = weft__phase(runtime);
     }
     if (phase != WEFT__RUNTIME_STOPPED || weft_load64_acquire(&runtime->core.buffers) != 0 ||
+        weft_load32_acquire(&runtime->core.held) != 0 ||
         weft_load32_acquire(&runtime->queues) != 0) {
         return -EBUSY;
     }

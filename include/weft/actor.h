@@ -47,7 +47,8 @@ enum weft_mailbox_policy {
 #define WEFT_MAILBOX_UNBOUNDED UINT32_MAX
 
 enum weft_type_flags {
-    /* User messages wait while a call of the actor's own is pending. */
+    /* User messages and requests wait while a call of the actor's own is pending. Replies, timers,
+     * signals and what happens to its stream (WEFT_MSG_IO) do not. */
     WEFT_TYPE_SERIAL = 1,
 };
 

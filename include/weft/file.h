@@ -10,6 +10,8 @@
  * the runtime stops, what still waits for a helper thread is not: its status is WEFT_E_SHUTDOWN.
  * Meant for regular files: opening a FIFO may keep a helper thread for as long as the other end is
  * missing.
+ * What an actor still has in its mailbox when its runtime stops is not written: before stopping, call
+ * it with a request that it answers when its last outcome has come.
  * Stability: stable.
  */
 #ifndef WEFT_FILE_H

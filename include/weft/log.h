@@ -2,7 +2,8 @@
  *
  * The log hook. The library never prints; it hands events with key/value fields to a hook, which
  * formats them. weft_log_stderr is a ready hook that writes one logfmt line per event.
- * Events: runtime.start and runtime.stop (info: version, schedulers, asymmetric_barrier),
+ * Events: runtime.start and runtime.stop (info: version, schedulers, io, io_reason,
+ * asymmetric_barrier), io.accept (warn: error, connections), io.options (warn: call, error),
  * actor.crash (warn: type, pid, reason, error), watchdog.stuck (warn: scheduler, slot, type, stuck_ms),
  * config.invalid (error: error).
  * Stability: stable; event ids and keys are append-only.

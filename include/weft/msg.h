@@ -92,14 +92,15 @@ static inline void *weft_msg_body(weft_msg *msg) {
     return (void *)(uintptr_t)weft_msg_data(msg);
 }
 
-/* REPLY, DONE, TIMER: the token the actor gave to weft_call, weft_blocking or the timer. */
+/* REPLY, DONE, TIMER, IO of a file: the token the actor gave to weft_call, weft_blocking, the timer
+ * or the file operation. */
 static inline uint64_t weft_msg_token(const weft_msg *msg) {
     return msg->weft__u.weft__r.weft__ref;
 }
 
 /* REPLY: 0, or why there is no answer (-ETIMEDOUT, WEFT_E_NOPROC, WEFT_E_NOREPLY, or what the
  * callee gave to weft_reply_error). DONE: what the function returned, or why it was not run.
- * DEAD: why it was not delivered. */
+ * DEAD: why it was not delivered. IO: 0, or why, or what a file operation has moved. */
 static inline int weft_msg_status(const weft_msg *msg) {
     return (int)msg->weft__u.weft__r.weft__value;
 }

@@ -43,7 +43,7 @@ WEFT_API WEFT_MUSTUSE int weft_runtime_start(weft_runtime *runtime);
 WEFT_API WEFT_MUSTUSE int weft_runtime_stop(weft_runtime *runtime, uint64_t timeout_ns);
 
 /* Frees a runtime that is not running and NULLs *runtime. NULL is allowed. 0, or -EBUSY while it
- * runs, or while a buffer (weft_buf) or a completion queue of it is left. Replies are to be
+ * runs, or while a buffer (weft_buf), a completion queue or a weft_tls of it is left. Replies are to be
  * released before. */
 WEFT_API int weft_runtime_destroy(weft_runtime **runtime);
 

@@ -7,7 +7,7 @@
  *
  *   init     runs when the connection was accepted, or when weft_connect has begun. Nothing was
  *            read yet. A negative result closes the connection.
- *   OPEN     it can be written to: connected, and with TLS its handshake is done. Once. A server
+ *   OPEN     it can be written to: connected, and with TLS its handshake is done. Once. Both sides
  *            may write before, from init on; that is sent as soon as it can be. A TLS client is
  *            open before the server has looked at its certificate: a refusal is a CLOSED later.
  *   DATA     bytes of the peer, as the payload. The handler borrows them, as any message: to keep
@@ -17,8 +17,10 @@
  *            then closes by itself as soon as what was written has been sent.
  *   WRITABLE the send queue was above its high-water mark and is at its low-water mark now.
  *   CLOSED   the connection is over; the status says why: 0 (both sides have closed), -ECONNRESET,
- *            -ETIMEDOUT, -ECONNREFUSED, WEFT_E_TLS, WEFT_E_RESOLVE, ... Always the last one, and
- *            always exactly one. When it was handled the actor ends, normally.
+ *            -ETIMEDOUT, -ECONNREFUSED, WEFT_E_TLS, WEFT_E_RESOLVE, ... The last one, exactly one,
+ *            unless the actor ends before: by itself, stopped, killed, or with its runtime. When it
+ *            was handled the actor ends, normally. What must be done at the end of every actor
+ *            belongs into terminate.
  *
  * When the actor ends by itself before CLOSED, the connection is closed: with reason 0 or
  * WEFT_E_SHUTDOWN as weft_stream_close does, else as weft_stream_abort does.
@@ -57,7 +59,8 @@ enum weft_io_event {
 /* ---- options ------------------------------------------------------------------------------- */
 
 enum weft_stream_flags {
-    WEFT_STREAM_HALF_OPEN = 1,   /* go on writing after the peer's END, until weft_stream_close */
+    WEFT_STREAM_HALF_OPEN = 1,   /* go on writing after the peer's END, until weft_stream_end or
+                                    weft_stream_close */
     WEFT_STREAM_READ_ALWAYS = 2, /* read also while the send queue is above its high-water mark */
     WEFT_STREAM_DELAY = 4,       /* let TCP collect small writes (Nagle); off is TCP_NODELAY */
     WEFT_STREAM_PAUSED = 8,      /* do not read before weft_stream_resume */
@@ -70,7 +73,7 @@ typedef struct weft_stream_options {
     uint64_t send_high;     /* bytes queued that count as full; 256K */
     uint64_t send_low;      /* bytes queued at which WRITABLE follows; a quarter of send_high */
     uint64_t send_max;      /* bytes queued that are refused; 64 times send_high */
-    uint64_t receive_ahead; /* bytes delivered and not handled; 128K */
+    uint64_t receive_ahead; /* bytes delivered and not handled, and 64 a message; 128K */
     uint64_t idle_ns;       /* nothing moved for so long: closed with -ETIMEDOUT; 0: never */
     uint64_t linger_ns;     /* how long closing may take to send what is queued and to see the
                                peer close; 5s. What is not sent by then is dropped */
@@ -107,7 +110,8 @@ typedef struct weft_listen_options {
  * path that nobody listens to any more is replaced; a listener removes its path when it ends.
  * ret_listener, ret_address (where it listens, with the real port) may be NULL. Errors: -EINVAL,
  * -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -EMFILE, -ENOMEM, WEFT_E_SHUTDOWN, -ENOSYS (an environment
- * without I/O). Any thread, after weft_runtime_start or before. */
+ * without I/O). Any thread, after weft_runtime_start or before. What is wrong with options that are
+ * answered -EINVAL is logged (io.options). */
 WEFT_API WEFT_MUSTUSE int weft_listen(weft_runtime *runtime, const weft_listen_options *options,
                                       weft_pid *ret_listener, weft_address *ret_address);
 
@@ -131,8 +135,8 @@ typedef struct weft_connect_options {
 } weft_connect_options;
 #define WEFT_CONNECT_OPTIONS_INIT sizeof(weft_connect_options)
 
-/* Creates a connection actor, which gets OPEN, or CLOSED with the reason. Errors: -EINVAL, as
- * weft_spawn, -ENOSYS. */
+/* Creates a connection actor, which gets OPEN, or CLOSED with the reason; ret_pid may be NULL.
+ * Errors: -EINVAL (what is wrong is logged), as weft_spawn, -ENOSYS. */
 WEFT_API WEFT_MUSTUSE int weft_connect(weft_ctx *ctx, const weft_connect_options *options,
                                        weft_pid *ret_pid);
 /* The same on any thread. */
@@ -162,7 +166,8 @@ WEFT_API int weft_stream_close(weft_ctx *ctx);
  * whose status is -ECONNABORTED unless it was over already. */
 WEFT_API int weft_stream_abort(weft_ctx *ctx);
 
-/* Stops and goes on reading. What is in the mailbox already still comes. */
+/* Stops and goes on reading. What is in the mailbox already still comes. While nothing is read,
+ * that the peer has gone shows only when something is written, or by idle_ns. */
 WEFT_API int weft_stream_pause(weft_ctx *ctx);
 WEFT_API int weft_stream_resume(weft_ctx *ctx);
 

@@ -60,7 +60,8 @@ typedef struct weft_tls_info {
     size_t struct_size;             /* WEFT_TLS_INFO_INIT */
     char suite[64];                 /* "TLS13-AES128-GCM-SHA256" */
     char alpn[64];                  /* agreed protocol, "" for none */
-    char name[WEFT_TLS_TEXT_BYTES]; /* SNI: asked for by the client, "" for none */
+    char name[WEFT_TLS_TEXT_BYTES]; /* server: the name asked for (SNI), "" for none; client: the
+                                       name the certificate was checked for */
     bool peer_verified;
     unsigned char peer_sha256[32]; /* of the peer's certificate, zeroes for none */
 } weft_tls_info;

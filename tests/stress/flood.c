@@ -1,50 +1,38 @@
 /* SPDX-License-Identifier: MIT
  *
  * The flood program: twice as many connections as a listener takes, and then resets at every stage
- * of a connection's life. Those that are in must answer, the others must be refused, memory must
- * stay in bounds and everything must be gone in the end.
+ * of a connection's life. Those that are in must answer, also while the others knock; the others
+ * must be refused at once and exactly; memory must stay in bounds; when some leave there is room
+ * again; and everything must be gone in the end.
  *
  *   flood [uring | epoll] [connections]
+ *
+ * This half is the server and says what happens; the clients are processes of their own, in
+ * flood_client.c. So the server needs one descriptor for each connection that is in, and a client
+ * a quarter of those for all attempts. Where the limit of descriptors does not allow that even
+ * after it was raised, the program says so and runs with as many connections as it allows; from
+ * 10,500 on it is enough for 10,000.
  *
  * Prints one line for each part; a broken rule ends the program with a line that names it.
  */
 #define _GNU_SOURCE 1
-#include <arpa/inet.h>
+#include "flood.h"
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 #include <weft/weft.h>
 
 enum {
     CONNECTIONS = 10000,
-    PER_SOURCE = 4000, /* connections from one address of the loopback */
-    SPARE_FDS = 200,
-    THREADS = 4,
-    RESETS = 1500, /* of each thread */
+    SPARE_FDS = 500, /* the runtime's own, and those of connections that are about to be refused */
+    RESETS = 6000,
+    BACKLOG = 4096,
     WRITE_BYTES = 1 << 20,
-    BYTES_EACH = 16384, /* what an idle connection may cost */
+    BYTES_EACH = 4096,      /* what a connection may cost that has nothing under way */
+    BYTES_ONCE = 8 << 20,   /* what all together may cost besides: rings of receive buffers */
+    SETTLE_NS = 2000000000, /* in which a refused client has seen that it is */
 };
-#define S_NS UINT64_C(1000000000)
-
-#define REQUIRE(condition, ...)                                                                    \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "flood.c:%d: %s: ", __LINE__, #condition);                             \
-            fprintf(stderr, __VA_ARGS__);                                                          \
-            fputc('\n', stderr);                                                                   \
-            exit(EXIT_FAILURE);                                                                    \
-        }                                                                                          \
-    } while (0)
 
 struct flood {
     weft_runtime *runtime;
@@ -52,6 +40,7 @@ struct flood {
     const weft_type *writer;
     uint32_t driver;
     uint32_t count;
+    struct client clients[CLIENTS];
 };
 
 /* ---- the server -------------------------------------------------------------------------------- */
@@ -97,6 +86,16 @@ static uint64_t memory_of(const struct flood *flood) {
     return gauges.heap_bytes + gauges.arena_bytes + gauges.slot_bytes;
 }
 
+/* What the kernel says the process has in memory; with a sanitizer much more than the runtime. */
+static uint64_t resident_bytes(void) {
+    FILE *file = fopen("/proc/self/statm", "re");
+    REQUIRE(file != NULL, "%s", strerror(errno));
+    unsigned long long pages = 0;
+    REQUIRE(fscanf(file, "%*s %llu", &pages) == 1, "statm");
+    (void)fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static const weft_type *make_type(struct flood *flood, const char *name, weft_receive_fn receive) {
     weft_type_def def = {
         .struct_size = WEFT_TYPE_DEF_INIT, .name = name, .state_size = 8, .receive = receive};
@@ -134,19 +133,14 @@ static uint16_t server_listen(struct flood *flood, const weft_type *type, uint32
                                    .address = "127.0.0.1:0",
                                    .type = type,
                                    .connections_max = max,
-                                   .backlog = 4096};
+                                   .backlog = BACKLOG};
     weft_address address;
     int result = weft_listen(flood->runtime, &options, NULL, &address);
     REQUIRE(result == 0, "%s", weft_strerror(result));
     return address.port;
 }
 
-/* ---- the clients ------------------------------------------------------------------------------- */
-
-static void nap(uint64_t ns) {
-    struct timespec wait = {.tv_sec = (time_t)(ns / S_NS), .tv_nsec = (long)(ns % S_NS)};
-    (void)nanosleep(&wait, NULL); /* shorter does no harm */
-}
+/* ---- waiting ----------------------------------------------------------------------------------- */
 
 static uint64_t clock_ns(void) {
     struct timespec now;
@@ -154,65 +148,38 @@ static uint64_t clock_ns(void) {
     return (uint64_t)now.tv_sec * S_NS + (uint64_t)now.tv_nsec;
 }
 
-static int client_connect(uint16_t port, uint32_t number) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    REQUIRE(fd >= 0, "socket: %s", strerror(errno));
-    struct timeval patience = {.tv_sec = 20};
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    struct sockaddr_in source = {.sin_family = AF_INET};
-    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + number / PER_SOURCE);
-    int late = 1; /* the port is chosen when it connects: there are enough then */
-    (void)setsockopt(fd, IPPROTO_IP, 24 /* IP_BIND_ADDRESS_NO_PORT */, &late, sizeof(late));
-    REQUIRE(bind(fd, (struct sockaddr *)&source, sizeof(source)) == 0, "%s", strerror(errno));
-    struct sockaddr_in target = {.sin_family = AF_INET, .sin_port = htons(port)};
-    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    while (connect(fd, (struct sockaddr *)&target, sizeof(target)) != 0 && errno != EISCONN) {
-        if (errno == ECONNRESET) { /* refused before it was noticed */
-            return fd;
-        }
-        REQUIRE(errno == EINTR || errno == EALREADY, "connect: %s", strerror(errno));
-    }
-    return fd;
+static uint64_t ms_since(uint64_t start_ns) {
+    return (clock_ns() - start_ns) / 1000000;
 }
 
-static void client_reset(int fd) {
-    struct linger linger = {.l_onoff = 1};
-    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-    (void)close(fd);
-}
-
-/* True: it answers; false: it was refused. */
-static bool client_answers(int fd, uint32_t number) {
-    unsigned char bytes[16];
-    memset(bytes, (int)number, sizeof(bytes));
-    if (send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) != (ssize_t)sizeof(bytes)) {
-        return false;
-    }
-    unsigned char answer[16];
-    ssize_t size = recv(fd, answer, sizeof(answer), MSG_WAITALL);
-    if (size < 0 || size == 0) {
-        REQUIRE(size == 0 || errno == ECONNRESET, "recv: %s", strerror(errno));
-        return false;
-    }
-    REQUIRE(size == (ssize_t)sizeof(answer) && memcmp(answer, bytes, sizeof(answer)) == 0,
-            "a wrong answer to %u", number);
-    return true;
-}
-
-/* ---- too many ---------------------------------------------------------------------------------- */
-
-static void wait_settled(const struct flood *flood, uint64_t attempts) {
+/* Until the listener has decided about all attempts, and that it has decided so. */
+static void wait_decided(const struct flood *flood, uint32_t accepted, uint32_t refused) {
     uint64_t until_ns = clock_ns() + 20 * S_NS;
-    for (;;) { /* until then */
-        weft_stats stats = stats_of(flood);
-        if (stats.io_accepts + stats.io_refused == attempts) {
-            return;
-        }
+    weft_stats stats = stats_of(flood);
+    while (stats.io_accepts + stats.io_refused < (uint64_t)accepted + refused) {
         REQUIRE(clock_ns() < until_ns, "accepts %llu, refused %llu",
                 (unsigned long long)stats.io_accepts, (unsigned long long)stats.io_refused);
         nap(S_NS / 1000);
+        stats = stats_of(flood);
     }
+    REQUIRE(stats.io_accepts == accepted && stats.io_refused == refused,
+            "accepts %llu, refused %llu, not %u and %u", (unsigned long long)stats.io_accepts,
+            (unsigned long long)stats.io_refused, accepted, refused);
+}
+
+/* Until the clients have seen it too. They send nothing: it comes by itself. */
+static void wait_noticed(const struct flood *flood, uint32_t held, uint32_t refused) {
+    const struct client_order order = {.verb = CLIENT_NOTICE};
+    uint64_t until_ns = clock_ns() + SETTLE_NS;
+    struct client_report report = clients_order(flood->clients, &order);
+    while (report.refused < refused) {
+        REQUIRE(clock_ns() < until_ns, "only %u clients of %u were told", report.refused, refused);
+        nap(S_NS / 1000);
+        report = clients_order(flood->clients, &order);
+    }
+    REQUIRE(report.held == held && report.refused == refused,
+            "clients: %u are in, %u refused, not %u and %u", report.held, report.refused, held,
+            refused);
 }
 
 static void wait_open(const struct flood *flood, uint32_t open) {
@@ -223,106 +190,100 @@ static void wait_open(const struct flood *flood, uint32_t open) {
     }
 }
 
+/* ---- too many ---------------------------------------------------------------------------------- */
+
+/* How the part goes on: what was asked of the clients, and what must have come of it. */
+struct tally {
+    uint16_t port;
+    uint32_t accepted; /* in all */
+    uint32_t refused;  /* in all */
+    uint32_t live;
+};
+
+/* count attempts, of which taken must be let in. */
+static void knock(const struct flood *flood, struct tally *tally, uint32_t count, uint32_t taken) {
+    const struct client_order order = {.verb = CLIENT_CONNECT, .count = count, .echo = tally->port};
+    (void)clients_order(flood->clients, &order); /* counted when all is decided */
+    tally->accepted += taken;
+    tally->refused += count - taken;
+    tally->live += taken;
+    wait_decided(flood, tally->accepted, tally->refused);
+    wait_noticed(flood, tally->live, tally->refused);
+}
+
+/* All that are in answer. */
+static void ask(const struct flood *flood, const struct tally *tally) {
+    const struct client_order order = {.verb = CLIENT_ASK};
+    struct client_report report = clients_order(flood->clients, &order);
+    REQUIRE(report.held == tally->live, "%u answer, not %u", report.held, tally->live);
+}
+
+/* left stay, so many that no client has too few to close its share; or none. */
+static void leave(const struct flood *flood, struct tally *tally, uint32_t left) {
+    uint32_t count = left != 0 ? tally->live - left : CLIENT_ALL;
+    const struct client_order order = {.verb = CLIENT_CLOSE, .count = count};
+    struct client_report report = clients_order(flood->clients, &order);
+    tally->live = left;
+    REQUIRE(report.held == tally->live, "%u are held, not %u", report.held, tally->live);
+    wait_open(flood, tally->live + 1);
+}
+
+/* How much more than before there is for each of count connections; it is bounded. */
+static uint64_t memory_each(const struct flood *flood, uint64_t before, uint32_t count) {
+    uint64_t after = memory_of(flood);
+    uint64_t more = after > before ? after - before : 0;
+    REQUIRE(more <= BYTES_ONCE + (uint64_t)count * BYTES_EACH, "%llu bytes for %u connections",
+            (unsigned long long)more, count);
+    return more / count;
+}
+
 static void run_too_many(struct flood *flood) {
     uint64_t start_ns = clock_ns();
-    uint32_t attempts = 2 * flood->count;
-    uint16_t port = server_listen(flood, flood->echo, flood->count);
-    int *fds = calloc(attempts, sizeof(*fds));
-    REQUIRE(fds != NULL, "memory");
-    uint64_t before = memory_of(flood);
-    for (uint32_t i = 0; i < attempts; i++) {
-        fds[i] = client_connect(port, i);
-    }
-    wait_settled(flood, attempts);
-    uint64_t idle = memory_of(flood) - before;
-    REQUIRE(stats_of(flood).io_accepts == flood->count, "accepted");
-    REQUIRE(idle <= (uint64_t)flood->count * BYTES_EACH, "%llu bytes each",
-            (unsigned long long)(idle / flood->count));
-    uint32_t live = 0;
-    for (uint32_t i = 0; i < attempts; i++) {
-        live += client_answers(fds[i], i) ? 1 : 0;
-    }
-    REQUIRE(live == flood->count, "%u answer", live);
-    uint64_t used = memory_of(flood) - before;
-    for (uint32_t i = 0; i < attempts; i++) {
-        REQUIRE(close(fds[i]) == 0, "close");
-    }
-    wait_open(flood, 1);
-    printf("%u attempts, %u live: %llu bytes each idle, %llu after an answer; %llu ms\n", attempts,
-           live, (unsigned long long)(idle / flood->count),
-           (unsigned long long)(used / flood->count),
-           (unsigned long long)((clock_ns() - start_ns) / 1000000));
-    free(fds);
+    uint32_t count = flood->count;
+    struct tally tally = {.port = server_listen(flood, flood->echo, count)};
+    uint64_t memory = memory_of(flood);
+    uint64_t resident = resident_bytes();
+    knock(flood, &tally, count / 2, count / 2);
+    uint64_t idle = memory_each(flood, memory, count / 2);
+    ask(flood, &tally);
+    uint64_t flood_ns = clock_ns();
+    knock(flood, &tally, 2 * count - count / 2, count - count / 2);
+    uint64_t flood_ms = ms_since(flood_ns);
+    ask(flood, &tally);
+    uint64_t used = memory_each(flood, memory, count);
+    resident = (resident_bytes() - resident) / count;
+    printf("%u attempts: %u live and answer, %u refused; the flood itself %llu ms\n", 2 * count,
+           tally.live, tally.refused, (unsigned long long)flood_ms);
+    printf("bytes for each that is live: %llu idle, %llu after an answer, %llu of the process\n",
+           (unsigned long long)idle, (unsigned long long)used, (unsigned long long)resident);
+    uint32_t room = count / 10;
+    leave(flood, &tally, count - room);
+    knock(flood, &tally, room + CLIENTS, room);
+    ask(flood, &tally);
+    (void)memory_each(flood, memory, count);
+    printf("%u leave, %u knock: %u live and answer; %llu ms in all\n", room, room + CLIENTS,
+           tally.live, (unsigned long long)ms_since(start_ns));
+    leave(flood, &tally, 0);
 }
 
 /* ---- resets ------------------------------------------------------------------------------------ */
 
-struct resetter {
-    pthread_t thread;
-    uint16_t echo;
-    uint16_t writer;
-    uint32_t number;
-};
-
-/* One connection that is reset at stage. */
-static void reset_at(const struct resetter *resetter, uint32_t stage, uint32_t number) {
-    static const char bytes[50000];
-    char answer[4096];
-    bool writes = stage >= 4;
-    int fd = client_connect(writes ? resetter->writer : resetter->echo, number % 1000);
-    switch (stage) {
-    case 0: /* before it was accepted, most likely */
-        break;
-    case 1:
-        nap(200000);
-        break;
-    case 2: /* half of what it had to say */
-        (void)send(fd, bytes, sizeof(bytes) / 2, MSG_NOSIGNAL);
-        break;
-    case 3: /* its echo is under way */
-        (void)send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL);
-        (void)recv(fd, answer, sizeof(answer), 0);
-        break;
-    case 4: /* a megabyte is on its way */
-        (void)recv(fd, answer, sizeof(answer), 0);
-        break;
-    default: /* two, and it is read slowly */
-        (void)send(fd, bytes, 1, MSG_NOSIGNAL);
-        (void)recv(fd, answer, 1 + number % sizeof(answer), 0);
-        nap(100000);
-        break;
-    }
-    client_reset(fd);
-}
-
-static void *resetter_run(void *arg) {
-    const struct resetter *resetter = arg;
-    for (uint32_t i = 0; i < RESETS; i++) {
-        reset_at(resetter, (i * 7 + resetter->number) % 6, i);
-    }
-    return NULL;
-}
-
 static void run_resets(struct flood *flood) {
     uint64_t start_ns = clock_ns();
-    struct resetter resetters[THREADS];
-    uint16_t echo = server_listen(flood, flood->echo, 0);
-    uint16_t writer = server_listen(flood, flood->writer, 0);
-    for (uint32_t i = 0; i < THREADS; i++) {
-        resetters[i] = (struct resetter){.echo = echo, .writer = writer, .number = i};
-        REQUIRE(pthread_create(&resetters[i].thread, NULL, resetter_run, &resetters[i]) == 0,
-                "thread");
-    }
-    for (uint32_t i = 0; i < THREADS; i++) {
-        REQUIRE(pthread_join(resetters[i].thread, NULL) == 0, "join");
-    }
-    int fd = client_connect(echo, 0);
-    REQUIRE(client_answers(fd, 1), "it does not answer any more");
-    (void)close(fd);
+    const struct client_order reset = {.verb = CLIENT_RESET,
+                                       .count = RESETS,
+                                       .echo = server_listen(flood, flood->echo, 0),
+                                       .writer = server_listen(flood, flood->writer, 0)};
+    (void)clients_order(flood->clients, &reset);
+    const struct client_order one = {.verb = CLIENT_CONNECT, .count = CLIENTS, .echo = reset.echo};
+    REQUIRE(clients_order(flood->clients, &one).held == CLIENTS, "nobody is let in any more");
+    struct tally tally = {.live = CLIENTS};
+    ask(flood, &tally);
+    const struct client_order end = {.verb = CLIENT_CLOSE, .count = CLIENT_ALL};
+    (void)clients_order(flood->clients, &end);
     wait_open(flood, 3);
-    printf("%u resets; %llu bytes of memory; %llu ms\n", THREADS * RESETS,
-           (unsigned long long)memory_of(flood),
-           (unsigned long long)((clock_ns() - start_ns) / 1000000));
+    printf("%u resets; %llu bytes of memory; %llu ms\n", RESETS,
+           (unsigned long long)memory_of(flood), (unsigned long long)ms_since(start_ns));
 }
 
 /* ---- main -------------------------------------------------------------------------------------- */
@@ -338,19 +299,26 @@ static uint32_t count_fds(void) {
     return count;
 }
 
-/* Both ends are here, also of those that are about to be refused: four for each connection that is
- * in. Without the right to have so many there are fewer connections. */
-static void raise_limit(struct flood *flood) {
+/* One descriptor for each connection and some to spare; a client needs less. Without the right to
+ * have so many there are fewer connections. False: too few for anything. */
+static bool raise_limit(struct flood *flood) {
     struct rlimit limit;
     REQUIRE(getrlimit(RLIMIT_NOFILE, &limit) == 0, "%s", strerror(errno));
-    rlim_t wanted = 4 * (rlim_t)flood->count + SPARE_FDS;
+    rlim_t wanted = (rlim_t)flood->count + SPARE_FDS;
     struct rlimit more = {.rlim_cur = wanted, .rlim_max = wanted};
-    if (limit.rlim_max >= wanted || setrlimit(RLIMIT_NOFILE, &more) != 0) {
-        limit.rlim_cur = limit.rlim_max;
-        REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0, "%s", strerror(errno));
-        rlim_t most = limit.rlim_max > SPARE_FDS ? (limit.rlim_max - SPARE_FDS) / 4 : 1;
-        flood->count = most < flood->count ? (uint32_t)most : flood->count;
+    if (limit.rlim_max < wanted && setrlimit(RLIMIT_NOFILE, &more) == 0) {
+        return true;
     }
+    limit.rlim_cur = limit.rlim_max;
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &limit) == 0, "%s", strerror(errno));
+    if (limit.rlim_max >= wanted) {
+        return true;
+    }
+    uint32_t most = limit.rlim_max > SPARE_FDS ? (uint32_t)(limit.rlim_max - SPARE_FDS) : 0;
+    printf("the hard limit is %llu descriptors: %u connections instead of %u\n",
+           (unsigned long long)limit.rlim_max, most, flood->count);
+    flood->count = most;
+    return most >= 10;
 }
 
 int main(int argc, char **argv) {
@@ -361,15 +329,22 @@ int main(int argc, char **argv) {
     if (argc > 2) {
         flood.count = (uint32_t)strtoul(argv[2], NULL, 10);
     }
-    raise_limit(&flood);
+    REQUIRE(flood.count >= 10 && flood.count <= 1000000, "connections: 10 to 1000000");
+    if (!raise_limit(&flood)) {
+        return 77; /* skipped */
+    }
+    (void)alarm(TIME_MAX_S);
+    clients_start(flood.clients, 3 * flood.count);
     uint32_t fds = count_fds();
     if (!server_start(&flood)) {
         printf("no io_uring here\n");
+        clients_end(flood.clients);
         return 77; /* skipped */
     }
     run_too_many(&flood);
     run_resets(&flood);
     server_stop(&flood);
     REQUIRE(count_fds() == fds, "descriptors are left");
+    clients_end(flood.clients);
     return EXIT_SUCCESS;
 }

@@ -161,8 +161,17 @@ static int dial(int family, uint16_t port, int *ret_fd) {
 
 static void expect_reach(struct net *net, uint16_t port, int family, int expected) {
     int fd;
-    (void)net;
+    weft_stats before = {.struct_size = WEFT_STATS_INIT};
+    weft_stats after = {.struct_size = WEFT_STATS_INIT};
+    ck_assert_int_eq(weft_stats_read(net->rig.runtime, WEFT_STATS_ALL, &before), 0);
     int result = dial(family, port, &fd);
+    if (result == 0 && expected != 0) { /* another program may have the port of that family */
+        (void)usleep(100000);
+        ck_assert_int_eq(weft_stats_read(net->rig.runtime, WEFT_STATS_ALL, &after), 0);
+        ck_assert_uint_eq(after.io_accepts, before.io_accepts);
+        ck_assert_int_eq(close(fd), 0);
+        return;
+    }
     ck_assert_int_eq(result, expected);
     if (result == 0) {
         far_write(fd, 0, 100);
