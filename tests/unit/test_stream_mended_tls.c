@@ -655,12 +655,10 @@ START_TEST(a_crowd_that_shakes_hands_leaves_others_their_turns) {
     uint64_t longest_ns = echo_until(fd, &servers, CROWD);
     eventually(weft_load32_acquire(&clients.opened) == CROWD);
     ck_assert_uint_le(longest_ns, S_NS);
-    printf("longest %llu\n", (unsigned long long)longest_ns);
-}
-ck_assert_uint_eq(weft_load32_acquire(&clients.failed), 0);
-ck_assert_uint_eq(weft_load32_acquire(&servers.failed), 0);
-ck_assert_int_eq(close(fd), 0);
-fort_stop(&fort);
+    ck_assert_uint_eq(weft_load32_acquire(&clients.failed), 0);
+    ck_assert_uint_eq(weft_load32_acquire(&servers.failed), 0);
+    ck_assert_int_eq(close(fd), 0);
+    fort_stop(&fort);
 }
 END_TEST
 
@@ -740,19 +738,17 @@ START_TEST(a_flood_of_key_updates_fills_no_queue) {
         queued = now;
         most = queued > most ? queued : most;
     }
-    printf("most %lld queued %lld stands %u\n", (long long)most, (long long)queued, stands);
-}
-ck_assert_int_ge(most, UPDATE_HIGH / 2);
-if (always) {
-    ck_assert_int_ge(UPDATE_HIGH + UPDATE_SLACK + 1024, most);
-    eventually(line_events(server, WEFT_IO_CLOSED) == 1);
-} else {
-    ck_assert_uint_eq(stands, 3);
-    ck_assert_int_ge(UPDATE_HIGH + 1024, most);
-}
-hostile_close(&hostile);
-(void)line_over(server);
-fort_stop(&fort);
+    ck_assert_int_ge(most, UPDATE_HIGH / 2);
+    if (always) {
+        ck_assert_int_ge(UPDATE_HIGH + UPDATE_SLACK + 1024, most);
+        eventually(line_events(server, WEFT_IO_CLOSED) == 1);
+    } else {
+        ck_assert_uint_eq(stands, 3);
+        ck_assert_int_ge(UPDATE_HIGH + 1024, most);
+    }
+    hostile_close(&hostile);
+    (void)line_over(server);
+    fort_stop(&fort);
 }
 END_TEST
 
