@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Faults of streams that a review and hostile peers have found and that are mended: each case fails
- * on the code as it was. Those that need TLS are in test_stream_mended_tls.c; what else streams do
- * is in test_stream*.c.
+ * Faults of streams that a review and hostile peers have found and that are mended: cases that fail
+ * on the code as it was, and bounds beside them. Those that need TLS are in
+ * test_stream_mended_tls.c; what else streams do is in test_stream*.c.
  */
 #include "stream_support.h"
 
