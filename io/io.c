@@ -108,13 +108,13 @@ static void flush_dirty(struct weft__io *io) {
 static void begin_shaking(struct weft__io *io) {
     if (io->active.count >= io->handshakes_max &&
         weft__io_now(io) - io->active.first->shake_ns >= PATIENCE_NS) {
+        weft_counter_add(&io->s->counters.io_timeouts, 1);
         weft__stream_fail(io->active.first, -ETIMEDOUT);
     }
     while (io->shaking.first != NULL && io->active.count < io->handshakes_max &&
            io->begun < WEFT__BEGUN_MAX) {
         struct weft__stream *stream = io->shaking.first;
         weft__stream_unlink(&io->shaking, stream, WEFT__LINK_WAIT);
-        stream->queued = false;
         weft__stream_begin_tls(stream);
     }
 }

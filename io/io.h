@@ -27,7 +27,7 @@ struct weft__net {
     weft_atomic_u32 loads[WEFT_SCHEDULERS_MAX]; /* streams per scheduler */
 };
 
-/* A list of streams through weft__stream.links. */
+/* A list of streams through their next and previous. */
 struct weft__stream_list {
     struct weft__stream *first;
     struct weft__stream *last;

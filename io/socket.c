@@ -412,6 +412,14 @@ int weft__socket_resolve(weft_env *env, const char *name, uint16_t port,
     return count == 0 ? WEFT_E_RESOLVE : (int)count;
 }
 
+static int open_once(const char *path, int mode) {
+    int result = -EINTR;
+    for (uint32_t i = 0; i < INTERRUPTED_MAX && result == -EINTR; i++) {
+        result = result_of(open(path, mode, FILE_MODE));
+    }
+    return result;
+}
+
 static int file_open(const weft_io_file *call) {
     static const struct {
         uint32_t ours;
@@ -427,14 +435,19 @@ static int file_open(const weft_io_file *call) {
     if (call->path == NULL || (!reads && !writes)) {
         return -EINVAL;
     }
-    /* Not blocking: a FIFO without a writer, or a device, must not hold a helper for ever. */
-    int mode = O_CLOEXEC | O_NONBLOCK | (reads && writes ? O_RDWR : writes ? O_WRONLY : O_RDONLY);
+    int mode = O_CLOEXEC | (reads && writes ? O_RDWR : writes ? O_WRONLY : O_RDONLY);
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
         mode |= (call->flags & flags[i].ours) != 0 ? flags[i].theirs : 0;
     }
-    int result = -EINTR;
-    for (uint32_t i = 0; i < INTERRUPTED_MAX && result == -EINTR; i++) {
-        result = result_of(open(call->path, mode, FILE_MODE));
+    /* Not blocking at first: a FIFO without a writer, or a device, must not hold a helper for ever.
+     * A regular file that somebody has a lease on answers -EAGAIN so, and is worth waiting for. */
+    int result = open_once(call->path, mode | O_NONBLOCK);
+    struct stat about;
+    if (result == -EAGAIN && stat(call->path, &about) == 0 && S_ISREG(about.st_mode)) {
+        return open_once(call->path, mode);
+    }
+    if (result >= 0 && fstat(result, &about) == 0 && S_ISREG(about.st_mode)) {
+        (void)fcntl(result, F_SETFL, mode & O_APPEND); /* it would change how the ring reads it */
     }
     return result;
 }

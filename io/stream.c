@@ -247,7 +247,10 @@ static void stream_alarmed(struct weft__alarm_node *node) {
 
 bool weft__stream_shake(struct weft__stream *stream) {
     struct weft__io *io = stream->io;
-    if (io->active.count >= io->handshakes_max || io->begun >= WEFT__BEGUN_MAX) {
+    bool next = stream->queued; /* taken out of the line for its turn just now */
+    stream->queued = false;
+    if (io->active.count >= io->handshakes_max || io->begun >= WEFT__BEGUN_MAX ||
+        (!next && io->shaking.count != 0)) {
         stream->queued = true;
         weft__stream_link(&io->shaking, stream, WEFT__LINK_WAIT);
         return false;
@@ -268,14 +271,9 @@ void weft__stream_hurry(struct weft__stream *stream) {
     if (stream->over) {
         return;
     }
-    if (stream->owner == 0) {
-        uint64_t latest_ns = weft__io_now(stream->io) + STOPPING_LINGER_NS;
-        stream->close_by_ns = weft_min_u64(stream->close_by_ns, latest_ns);
-        weft__stream_alarm(stream);
-        return;
-    }
-    weft_counter_add(&stream->io->s->counters.io_timeouts, 1);
-    weft__stream_fail(stream, -ETIMEDOUT);
+    uint64_t latest_ns = weft__io_now(stream->io) + STOPPING_LINGER_NS;
+    stream->close_by_ns = weft_min_u64(stream->close_by_ns, latest_ns);
+    weft__stream_alarm(stream);
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -422,8 +420,8 @@ void weft__stream_close(struct weft__stream *stream) {
     }
     stream->closing = true; /* also when it is over: nothing more is delivered */
     stream->write_over = true;
-    if (stream->over) {
-        return;
+    if (stream->over || stream->failing) {
+        return; /* an alert that is on its way has a time of its own */
     }
     bool dialled = stream->state != WEFT__STREAM_NEW || stream->fd >= 0;
     if (stream->state < WEFT__STREAM_OPEN && (stream->early.bytes == 0 || !dialled)) {

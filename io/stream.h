@@ -164,7 +164,7 @@ void weft__stream_tell(struct weft__stream *stream, uint32_t event, int status);
 /* Handshakes under way are bounded. True: go; else its turn comes. */
 bool weft__stream_shake(struct weft__stream *stream);
 void weft__stream_shaken(struct weft__stream *stream);
-/* Its handshake takes long while others wait, or the runtime stops and its actor has ended. */
+/* The runtime stops, and its actor has ended: not a whole linger time any more. */
 void weft__stream_hurry(struct weft__stream *stream);
 
 void weft__stream_link(struct weft__stream_list *list, struct weft__stream *stream,

@@ -314,7 +314,8 @@ bool weft__uring_op_complete(struct weft__uring *driver,
     weft_address address;
     weft_io_result result = {.result = outcome->result, .more = more};
     if ((op->driver[0] & OP_WAITS) != 0 && result.result >= 0) {
-        result.result = -ECANCELED; /* the poll's answer is not the send's */
+        /* The poll's answer is not the send's: cancelled meanwhile, or not to be started again. */
+        result.result = (op->driver[0] & OP_CANCELLED) != 0 ? -ECANCELED : -ENOMEM;
     }
     bool receives = takes_buffers(op);
     if (receives && !receive(driver, outcome, &result, &address)) {

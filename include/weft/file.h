@@ -8,10 +8,10 @@
  *
  * What was started is carried out also when the file is closed or its actor ends meanwhile. When
  * the runtime stops, what still waits for a helper thread is not: its status is WEFT_E_SHUTDOWN.
- * Meant for regular files: opening a FIFO may keep a helper thread for as long as the other end is
- * missing.
- * What an actor still has in its mailbox when its runtime stops is not written: before stopping, call
- * it with a request that it answers when its last outcome has come.
+ * Meant for regular files: FIFOs and devices are opened without waiting for their other end, and
+ * answer -EAGAIN where they would wait. What an actor still has in its mailbox when its runtime stops
+ * is not written: before stopping, call it with a request that it answers when its last outcome has
+ * come.
  * Stability: stable.
  */
 #ifndef WEFT_FILE_H
