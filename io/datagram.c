@@ -258,7 +258,6 @@ static void give(struct datagram *socket, const weft_io_result *result) {
 /* No receive buffer was to be had. */
 static void starved(struct datagram *socket) {
     struct weft__io *io = socket->io;
-    weft_counter_add(&io->s->counters.io_starved, 1);
     weft_buf *buf = weft__buffers_take(&io->buffers);
     if (buf == NULL) {
         retry_later(socket);

@@ -128,6 +128,17 @@ static void hurry_orphans(struct weft__io *io) {
     }
 }
 
+/* What the driver has counted, for whoever reads statistics: a few polls old at most. */
+static void show_counts(struct weft__io *io) {
+    weft_io_counts counts = {0};
+    struct weft__counters *shown = &io->s->counters;
+    io->calls->counts(io->env, io->driver, &counts);
+    weft_store64_relaxed(&shown->io_enters, counts.enters);
+    weft_store64_relaxed(&shown->io_submitted, counts.submitted);
+    weft_store64_relaxed(&shown->io_overflows, counts.overflows);
+    weft_store64_relaxed(&shown->io_starved, counts.starved);
+}
+
 static uint32_t io_poll(struct weft__upper *upper, uint64_t now_ns) {
     struct weft__io *io = io_of(upper);
     io->begun = 0;
@@ -142,6 +153,9 @@ static uint32_t io_poll(struct weft__upper *upper, uint64_t now_ns) {
         begin_shaking(io);
     }
     uint32_t done = io->calls->poll(io->env, io->driver);
+    if (done != 0) {
+        show_counts(io);
+    }
     while (io->ended.first != NULL) { /* bounded by the streams */
         struct weft__stream *stream = io->ended.first;
         weft__stream_unlink(&io->ended, stream, WEFT__LINK_WAIT);
@@ -180,6 +194,7 @@ static weft_buf *host_take(void *cookie) {
 
 static void io_leave(struct weft__upper *upper) {
     struct weft__io *io = io_of(upper);
+    show_counts(io);
     io->calls->detach(io->env, io->driver);
     if (io->plain != NULL) {
         weft_buf_unref(io->plain);

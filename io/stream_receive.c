@@ -276,7 +276,6 @@ static void receive_failed(struct weft__stream *stream, int result) {
         weft__stream_update(stream); /* it may be wanted again by now */
         return;
     case -ENOBUFS:
-        weft_counter_add(&io->s->counters.io_starved, 1);
         if (io->starved.count == 0 && io->retry_ns <= weft__io_now(io)) {
             io->retry_ns = 0; /* buffers may have come back meanwhile: look at once */
         }

@@ -103,6 +103,9 @@ struct weft__counters {
     weft_counter io_received;
     weft_counter io_sent;
     weft_counter io_starved;
+    weft_counter io_enters;
+    weft_counter io_submitted;
+    weft_counter io_overflows;
     weft_counter io_copied;
     weft_counter io_timeouts;
     weft_counter tls_handshakes;

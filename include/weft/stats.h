@@ -56,6 +56,9 @@ typedef struct weft_stats {
     uint64_t io_copied;         /* bytes received and copied because too many buffers were out */
     uint64_t io_timeouts;       /* idle, connect, handshake and linger timeouts */
     uint64_t tls_handshakes;    /* that succeeded */
+    uint64_t io_enters;         /* system calls of the I/O driver */
+    uint64_t io_submitted;      /* operations given to it */
+    uint64_t io_overflows;      /* times its completion queue was full; nothing is lost */
     uint64_t tls_failures;      /* handshakes and records that were wrong */
 } weft_stats;
 #define WEFT_STATS_INIT sizeof(weft_stats) /* for struct_size, which the caller sets */
