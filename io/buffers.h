@@ -44,9 +44,5 @@ weft_buf *weft__buffers_take(struct weft__buffers *buffers);
 bool weft__buffers_may_lend(const struct weft__buffers *buffers);
 /* It does. Owner only. */
 void weft__buffers_lent(struct weft__buffers *buffers, weft_buf *buf);
-/* Bytes of all buffers. Owner only. */
-WEFT_INLINE uint64_t weft__buffers_bytes(const struct weft__buffers *buffers) {
-    return (uint64_t)buffers->total * buffers->size;
-}
 
 #endif

@@ -4,7 +4,7 @@
  * A scheduler's state is made when its first socket comes, so a runtime without sockets pays one
  * pointer comparison per step.
  *
- * One step: weft__io_poll starts the sends of all streams that were written to, polls the driver,
+ * One step: io_poll (io.c) starts the sends of all streams that were written to, polls the driver,
  * whose completions push messages to actors, and fires alarms. Handlers run after that.
  */
 #ifndef WEFT_IO_IO_H

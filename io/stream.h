@@ -107,7 +107,7 @@ struct weft__stream {
     int status;       /* why it is over */
     struct weft__tls_session *session;
     struct weft__queue queue; /* as it goes out: records with TLS */
-    struct weft__queue early; /* with TLS, written before the handshake was done: plain */
+    struct weft__queue early; /* written before it was open; with TLS not encrypted yet */
     uint64_t ahead;           /* bytes in the mailbox, not handled */
     uint64_t received;
     uint64_t sent;

@@ -4,7 +4,7 @@
  *
  * An attachment belongs to one actor (a connection, a listener, a socket) and follows its life. An
  * upper is the state such a layer keeps per scheduler: it is polled once per step, and says when
- * it wants to be polled next. Everything is called on the scheduler's own thread.
+ * it wants to be polled next. Everything is called on the scheduler's own thread, but for destroy.
  */
 #ifndef WEFT_SCHED_UPPER_H
 #define WEFT_SCHED_UPPER_H
