@@ -49,7 +49,7 @@ START_TEST(the_pool_is_bounded_and_buffers_come_back) {
             memset(weft_buf_data(held[i]), (int)i, SIZE);
         }
         ck_assert_ptr_null(weft__buffers_take(&pool->buffers));
-        ck_assert_uint_eq(weft__buffers_bytes(&pool->buffers), TOTAL * SIZE);
+        ck_assert_uint_eq(pool->buffers.total, TOTAL);
         for (uint32_t i = 0; i < TOTAL; i++) {
             ck_assert_uint_eq(((unsigned char *)weft_buf_data(held[i]))[SIZE - 1], i);
             weft_buf_unref(held[i]);
