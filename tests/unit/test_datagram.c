@@ -258,6 +258,8 @@ START_TEST(sending_is_bounded_and_in_order) {
     struct end end = open_with(&rig, options);
     uint16_t port;
     int fd = plain_open(&port);
+    int room = 212992; /* twice of it: 300 datagrams fit while this thread does not get to run */
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)), 0);
     for (uint32_t round = 0; round < 5; round++) {
         struct sending sending = {.target = loopback(port), .times = 1000};
         act(&rig, end.pid, do_send_numbers, &sending);
