@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Configuration values: one table of keys, and everything that follows from it: parsing a value,
- * printing it, filling in defaults, checking ranges, finding the key a wrong name was meant to be.
- * core/config_load.c reads files and the environment with it. All functions are pure, any thread.
+ * Configuration values: everything that follows from the table of keys (core/config_keys.c):
+ * parsing a value, printing it, filling in defaults, checking ranges, finding the key a wrong name
+ * was meant to be. core/config_load.c reads files and the environment with it. All functions are
+ * pure, any thread.
  *
  * Zero in a field of weft_config is the default. Where zero is a value of its own (no spinning, no
  * LIFO slot, no watchdog), the field has a *_none flag beside it, and text "0" sets the flag. After
@@ -14,253 +15,17 @@
 
 #include "core/config.h"
 
+#include "core/config_keys.h"
 #include "core/cpus.h"
 #include "core/defs.h"
 
 #include <errno.h>
 #include <string.h>
-#include <weft/env.h>
-
-/* ---- the table ----------------------------------------------------------------------------- */
-
-enum key_kind {
-    KEY_U32,      /* a count */
-    KEY_U64,      /* a count */
-    KEY_SIZE,     /* bytes, uint64_t */
-    KEY_DURATION, /* nanoseconds, uint64_t */
-    KEY_WORD,     /* one of words, uint32_t */
-    KEY_FLAG,     /* one of words, bool */
-    KEY_CPUS,     /* text, "" is auto */
-};
-
-struct word {
-    const char *text; /* NULL ends a list */
-    uint64_t value;
-};
-
-struct key {
-    weft_config_key about;
-    enum key_kind kind;
-    size_t offset;            /* of the field in weft_config */
-    size_t none;              /* of its *_none flag, or 0 */
-    uint64_t min;             /* of the field, when it is neither none nor default */
-    uint64_t max;             /* ... */
-    uint64_t fallback;        /* what zero stands for */
-    const struct word *words; /* texts that stand for values; NULL: none */
-    bool power_of_two;
-};
-
-static const struct word words_auto[] = {{"auto", 0}, {NULL, 0}};
-static const struct word words_pin[] = {
-    {"auto", WEFT_PIN_DEFAULT}, {"off", WEFT_PIN_NONE}, {"on", WEFT_PIN_CPUS}, {NULL, 0}};
-static const struct word words_steal[] = {
-    {"half", WEFT_STEAL_HALF}, {"none", WEFT_STEAL_NONE}, {NULL, 0}};
-static const struct word words_driver[] = {{"auto", WEFT_IO_DRIVER_AUTO},
-                                           {"uring", WEFT_IO_DRIVER_URING},
-                                           {"epoll", WEFT_IO_DRIVER_EPOLL},
-                                           {NULL, 0}};
-static const struct word words_switch[] = {{"off", 0}, {"on", 1}, {NULL, 0}};
-static const struct word words_switch_none[] = {{"on", 0}, {"off", 1}, {NULL, 0}};
-static const struct word words_level[] = {{"error", WEFT_LOG_ERROR},
-                                          {"warn", WEFT_LOG_WARN},
-                                          {"info", WEFT_LOG_INFO},
-                                          {"debug", WEFT_LOG_DEBUG},
-                                          {NULL, 0}};
-
-#define FIELD(name) offsetof(weft_config, name)
-#define KIB         (1ull << 10)
-#define MIB         (1ull << 20)
-#define GIB         (1ull << 30)
-#define US          1000ull
-#define MS          1000000ull
-#define SEC         1000000000ull
-#define MINUTE      (60 * SEC)
-
-static const struct key keys[WEFT__CONFIG_KEYS] = {
-    {.about = {"scheduler.count", "auto or a number from 1 to 256", "auto"},
-     .kind = KEY_U32,
-     .offset = FIELD(schedulers),
-     .words = words_auto,
-     .min = 1,
-     .max = WEFT_SCHEDULERS_MAX,
-     .fallback = 0}, /* auto stays: core/cpus.h turns it into a number */
-    {.about = {"scheduler.cpus", "auto or a list of CPUs such as 0-3,6", "auto"},
-     .kind = KEY_CPUS,
-     .offset = FIELD(cpus)},
-    {.about = {"scheduler.pin", "auto, off or on", "auto"},
-     .kind = KEY_WORD,
-     .offset = FIELD(pinning),
-     .words = words_pin,
-     .min = WEFT_PIN_NONE,
-     .max = WEFT_PIN_CPUS,
-     .fallback = WEFT_PIN_NONE},
-    {.about = {"scheduler.spin", "0 or a duration from 1ns to 1s", "20us"},
-     .kind = KEY_DURATION,
-     .offset = FIELD(spin_ns),
-     .none = FIELD(spin_none),
-     .min = 1,
-     .max = SEC,
-     .fallback = 20 * US},
-    {.about = {"scheduler.budget", "a number from 1 to 1M", "256"},
-     .kind = KEY_U32,
-     .offset = FIELD(budget),
-     .min = 1,
-     .max = MIB,
-     .fallback = 256},
-    {.about = {"scheduler.lifo", "0 or a number from 1 to 1024", "1"},
-     .kind = KEY_U32,
-     .offset = FIELD(lifo_max),
-     .none = FIELD(lifo_none),
-     .min = 1,
-     .max = 1024,
-     .fallback = 1},
-    {.about = {"scheduler.steal", "half or none", "half"},
-     .kind = KEY_WORD,
-     .offset = FIELD(steal),
-     .words = words_steal,
-     .min = WEFT_STEAL_HALF,
-     .max = WEFT_STEAL_NONE,
-     .fallback = WEFT_STEAL_HALF},
-    {.about = {"scheduler.ring", "a power of two from 4 to 64K", "4096"},
-     .kind = KEY_U32,
-     .offset = FIELD(ring_size),
-     .min = 4,
-     .max = 64 * KIB,
-     .fallback = 4096,
-     .power_of_two = true},
-    {.about = {"scheduler.driven", "off or on", "off"},
-     .kind = KEY_FLAG,
-     .offset = FIELD(driven),
-     .words = words_switch,
-     .max = 1},
-    {.about = {"actor.max", "a number from 1 to 1G", "64M"},
-     .kind = KEY_U64,
-     .offset = FIELD(actors_max),
-     .min = 1,
-     .max = GIB,
-     .fallback = 64 * MIB},
-    {.about = {"actor.mailbox", "a number from 1 to 1G", "100000"},
-     .kind = KEY_U32,
-     .offset = FIELD(mailbox_max),
-     .min = 1,
-     .max = GIB,
-     .fallback = 100000},
-    {.about = {"actor.message", "a size from 1K to 2G", "64M"},
-     .kind = KEY_SIZE,
-     .offset = FIELD(message_bytes_max),
-     .min = KIB,
-     .max = 2 * GIB,
-     .fallback = 64 * MIB},
-    {.about = {"actor.call_timeout", "a duration from 1us to 1440m", "5s"},
-     .kind = KEY_DURATION,
-     .offset = FIELD(call_timeout_ns),
-     .min = US,
-     .max = 1440 * MINUTE,
-     .fallback = 5 * SEC},
-    {.about = {"actor.calls", "a number from 1 to 16M", "64K"},
-     .kind = KEY_U32,
-     .offset = FIELD(calls_max),
-     .min = 1,
-     .max = 16 * MIB,
-     .fallback = 64 * KIB},
-    {.about = {"actor.timers", "a number from 1 to 16M", "16M"},
-     .kind = KEY_U32,
-     .offset = FIELD(timers_max),
-     .min = 1,
-     .max = 16 * MIB,
-     .fallback = 16 * MIB},
-    {.about = {"memory.arena", "a size from 64M to 256G", "64G"},
-     .kind = KEY_SIZE,
-     .offset = FIELD(arena_bytes),
-     .min = 64 * MIB,
-     .max = 256 * GIB,
-     .fallback = 64 * GIB},
-    {.about = {"memory.pool", "a size from 64K to 64G", "16M"},
-     .kind = KEY_SIZE,
-     .offset = FIELD(pool_bytes),
-     .min = 64 * KIB,
-     .max = 64 * GIB,
-     .fallback = 16 * MIB},
-    {.about = {"memory.huge_pages", "on or off", "on"},
-     .kind = KEY_FLAG,
-     .offset = FIELD(huge_pages_none),
-     .words = words_switch_none,
-     .max = 1},
-    {.about = {"blocking.threads", "a number from 1 to 1024", "4"},
-     .kind = KEY_U32,
-     .offset = FIELD(blocking_threads),
-     .min = 1,
-     .max = 1024,
-     .fallback = 4},
-    {.about = {"blocking.queue", "a number from 1 to 1M", "1024"},
-     .kind = KEY_U32,
-     .offset = FIELD(blocking_queue),
-     .min = 1,
-     .max = MIB,
-     .fallback = 1024},
-    {.about = {"watchdog.period", "0 or a duration from 100us to 1m", "5ms"},
-     .kind = KEY_DURATION,
-     .offset = FIELD(watchdog_ns),
-     .none = FIELD(watchdog_none),
-     .min = 100 * US,
-     .max = MINUTE,
-     .fallback = 5 * MS},
-    {.about = {"watchdog.stuck", "a duration from 1ms to 60m", "100ms"},
-     .kind = KEY_DURATION,
-     .offset = FIELD(stuck_ns),
-     .min = MS,
-     .max = 60 * MINUTE,
-     .fallback = 100 * MS},
-    {.about = {"log.level", "error, warn, info or debug", "info"},
-     .kind = KEY_WORD,
-     .offset = FIELD(log_level),
-     .words = words_level,
-     .min = WEFT_LOG_ERROR,
-     .max = WEFT_LOG_DEBUG,
-     .fallback = WEFT_LOG_INFO},
-    {.about = {"io.driver", "auto, uring or epoll", "auto"},
-     .kind = KEY_WORD,
-     .offset = FIELD(io_driver),
-     .words = words_driver,
-     .max = WEFT_IO_DRIVER_EPOLL},
-    {.about = {"io.buffers", "a power of two from 8 to 32K", "128"},
-     .kind = KEY_U32,
-     .offset = FIELD(io_buffers),
-     .min = 8,
-     .max = 32 * KIB,
-     .fallback = 128,
-     .power_of_two = true},
-    {.about = {"io.buffer", "a size from 1K to 1M", "16K"},
-     .kind = KEY_SIZE,
-     .offset = FIELD(io_buffer_bytes),
-     .min = KIB,
-     .max = MIB,
-     .fallback = 16 * KIB},
-    {.about = {"io.connections", "a number from 1 to 16M", "1M"},
-     .kind = KEY_U32,
-     .offset = FIELD(io_connections),
-     .min = 1,
-     .max = 16 * MIB,
-     .fallback = MIB},
-    {.about = {"io.handshakes", "a number from 1 to 64K", "256"},
-     .kind = KEY_U32,
-     .offset = FIELD(io_handshakes),
-     .min = 1,
-     .max = 64 * KIB,
-     .fallback = 256},
-    {.about = {"io.spin", "0 or a duration from 1ns to 1s", "5us"},
-     .kind = KEY_DURATION,
-     .offset = FIELD(io_spin_ns),
-     .none = FIELD(io_spin_none),
-     .min = 1,
-     .max = SEC,
-     .fallback = 5 * US},
-};
 
 /* Version 0.1.0 ended with the allocator. New fields go behind it; this line does not change. */
 static const weft__struct_rule config_rule = {
     .known = sizeof(weft_config),
-    .first = FIELD(allocator) + sizeof(weft_allocator),
+    .first = offsetof(weft_config, allocator) + sizeof(weft_allocator),
 };
 
 /* Units from the largest to the smallest; a value is printed in the largest that divides it. */
@@ -268,9 +33,10 @@ struct unit {
     const char *suffix;
     uint64_t factor;
 };
-static const struct unit units_binary[] = {{"G", GIB}, {"M", MIB}, {"K", KIB}, {"", 1}};
+static const struct unit units_binary[] = {
+    {"G", 1ull << 30}, {"M", 1ull << 20}, {"K", 1ull << 10}, {"", 1}};
 static const struct unit units_time[] = {
-    {"m", MINUTE}, {"s", SEC}, {"ms", MS}, {"us", US}, {"ns", 1}};
+    {"m", 60000000000ull}, {"s", 1000000000ull}, {"ms", 1000000}, {"us", 1000}, {"ns", 1}};
 
 enum {
     UNITS_BINARY = sizeof(units_binary) / sizeof(units_binary[0]),
@@ -281,54 +47,54 @@ enum {
 
 /* ---- fields -------------------------------------------------------------------------------- */
 
-static uint64_t field_load(const weft_config *config, const struct key *key) {
+static uint64_t field_load(const weft_config *config, const struct weft__key *key) {
     const char *field = (const char *)config + key->offset;
     uint64_t wide = 0;
     uint32_t narrow = 0;
     bool flag = false;
     switch (key->kind) {
-    case KEY_U32:
-    case KEY_WORD:
+    case WEFT__KEY_U32:
+    case WEFT__KEY_WORD:
         memcpy(&narrow, field, sizeof(narrow));
         return narrow;
-    case KEY_U64:
-    case KEY_SIZE:
-    case KEY_DURATION:
+    case WEFT__KEY_U64:
+    case WEFT__KEY_SIZE:
+    case WEFT__KEY_DURATION:
         memcpy(&wide, field, sizeof(wide));
         return wide;
-    case KEY_FLAG:
+    case WEFT__KEY_FLAG:
         memcpy(&flag, field, sizeof(flag));
         return flag ? 1 : 0;
-    case KEY_CPUS:
+    case WEFT__KEY_CPUS:
         break;
     }
     return 0;
 }
 
-static void field_store(weft_config *config, const struct key *key, uint64_t value) {
+static void field_store(weft_config *config, const struct weft__key *key, uint64_t value) {
     char *field = (char *)config + key->offset;
     uint32_t narrow = (uint32_t)value;
     bool flag = value != 0;
     switch (key->kind) {
-    case KEY_U32:
-    case KEY_WORD:
+    case WEFT__KEY_U32:
+    case WEFT__KEY_WORD:
         weft_assert(value <= UINT32_MAX);
         memcpy(field, &narrow, sizeof(narrow));
         break;
-    case KEY_U64:
-    case KEY_SIZE:
-    case KEY_DURATION:
+    case WEFT__KEY_U64:
+    case WEFT__KEY_SIZE:
+    case WEFT__KEY_DURATION:
         memcpy(field, &value, sizeof(value));
         break;
-    case KEY_FLAG:
+    case WEFT__KEY_FLAG:
         memcpy(field, &flag, sizeof(flag));
         break;
-    case KEY_CPUS:
+    case WEFT__KEY_CPUS:
         break;
     }
 }
 
-static bool none_load(const weft_config *config, const struct key *key) {
+static bool none_load(const weft_config *config, const struct weft__key *key) {
     bool flag = false;
     if (key->none != 0) {
         memcpy(&flag, (const char *)config + key->none, sizeof(flag));
@@ -336,13 +102,13 @@ static bool none_load(const weft_config *config, const struct key *key) {
     return flag;
 }
 
-static void none_store(weft_config *config, const struct key *key, bool flag) {
+static void none_store(weft_config *config, const struct weft__key *key, bool flag) {
     if (key->none != 0) {
         memcpy((char *)config + key->none, &flag, sizeof(flag));
     }
 }
 
-static bool in_range(const struct key *key, uint64_t value) {
+static bool in_range(const struct weft__key *key, uint64_t value) {
     if (value < key->min || value > key->max) {
         return false;
     }
@@ -368,8 +134,8 @@ static const char *parse_digits(const char *text, uint64_t *ret_value) {
     return at == text ? NULL : at;
 }
 
-static bool parse_quantity(const struct key *key, const char *text, uint64_t *ret_value) {
-    bool time = key->kind == KEY_DURATION;
+static bool parse_quantity(const struct weft__key *key, const char *text, uint64_t *ret_value) {
+    bool time = key->kind == WEFT__KEY_DURATION;
     const struct unit *units = time ? units_time : units_binary;
     uint32_t count = time ? UNITS_TIME : UNITS_BINARY;
     uint64_t number = 0;
@@ -390,8 +156,8 @@ static bool parse_quantity(const struct key *key, const char *text, uint64_t *re
     return false;
 }
 
-static bool parse_word(const struct key *key, const char *text, uint64_t *ret_value) {
-    for (const struct word *word = key->words; word != NULL && word->text != NULL; word++) {
+static bool parse_word(const struct weft__key *key, const char *text, uint64_t *ret_value) {
+    for (const struct weft__word *word = key->words; word != NULL && word->text != NULL; word++) {
         if (strcmp(text, word->text) == 0) {
             *ret_value = word->value;
             return true;
@@ -417,16 +183,17 @@ static int store_cpus(weft_config *config, const char *value) {
 
 int weft__config_store(weft_config *config, uint32_t index, const char *value) {
     weft_assert(index < WEFT__CONFIG_KEYS);
-    const struct key *key = &keys[index];
+    const struct weft__key *key = &weft__config_keys[index];
     uint64_t number = 0;
-    if (key->kind == KEY_CPUS) {
+    if (key->kind == WEFT__KEY_CPUS) {
         return store_cpus(config, value);
     }
     if (parse_word(key, value, &number)) {
         field_store(config, key, number);
         return 0;
     }
-    if (key->kind == KEY_WORD || key->kind == KEY_FLAG || !parse_quantity(key, value, &number)) {
+    if (key->kind == WEFT__KEY_WORD || key->kind == WEFT__KEY_FLAG ||
+        !parse_quantity(key, value, &number)) {
         return WEFT_E_CONFIG;
     }
     bool none = number == 0 && key->none != 0;
@@ -440,8 +207,8 @@ int weft__config_store(weft_config *config, uint32_t index, const char *value) {
 
 /* ---- value to text ------------------------------------------------------------------------- */
 
-static void put_quantity(weft__text *text, const struct key *key, uint64_t value) {
-    bool time = key->kind == KEY_DURATION;
+static void put_quantity(weft__text *text, const struct weft__key *key, uint64_t value) {
+    bool time = key->kind == WEFT__KEY_DURATION;
     const struct unit *unit = time ? units_time : units_binary;
     while (unit->factor > 1 && value % unit->factor != 0) {
         unit++;
@@ -450,8 +217,8 @@ static void put_quantity(weft__text *text, const struct key *key, uint64_t value
     weft__text_put(text, unit->suffix);
 }
 
-static void put_value(weft__text *text, const struct key *key, uint64_t value) {
-    for (const struct word *word = key->words; word != NULL && word->text != NULL; word++) {
+static void put_value(weft__text *text, const struct weft__key *key, uint64_t value) {
+    for (const struct weft__word *word = key->words; word != NULL && word->text != NULL; word++) {
         if (word->value == value) {
             weft__text_put(text, word->text);
             return;
@@ -466,10 +233,10 @@ static void put_value(weft__text *text, const struct key *key, uint64_t value) {
 
 int weft__config_format(const weft_config *config, uint32_t index, char *text, size_t size) {
     weft_assert(index < WEFT__CONFIG_KEYS);
-    const struct key *key = &keys[index];
+    const struct weft__key *key = &weft__config_keys[index];
     weft__text line;
     weft__text_init(&line, text, size);
-    if (key->kind == KEY_CPUS) {
+    if (key->kind == WEFT__KEY_CPUS) {
         weft__text_put(&line, config->cpus[0] != '\0' ? config->cpus : "auto");
     } else if (none_load(config, key)) {
         weft__text_put(&line, "0");
@@ -486,19 +253,19 @@ void weft__config_explain(weft__text *error, uint32_t index, const char *name, c
     weft__text_put(error, " = \"");
     weft__text_put_escaped(error, value, WEFT__CONFIG_SHOWN_MAX);
     weft__text_put(error, "\": accepted is ");
-    weft__text_put(error, keys[index].about.accepted);
+    weft__text_put(error, weft__config_keys[index].about.accepted);
 }
 
 /* ---- names --------------------------------------------------------------------------------- */
 
 const char *weft__config_name(uint32_t index) {
     weft_assert(index < WEFT__CONFIG_KEYS);
-    return keys[index].about.name;
+    return weft__config_keys[index].about.name;
 }
 
 int weft__config_find(const char *name) {
     for (uint32_t i = 0; i < WEFT__CONFIG_KEYS; i++) {
-        if (strcmp(name, keys[i].about.name) == 0) {
+        if (strcmp(name, weft__config_keys[i].about.name) == 0) {
             return (int)i;
         }
     }
@@ -557,7 +324,7 @@ uint32_t weft__config_nearest(const char *name) {
     uint32_t nearest = 0;
     uint32_t smallest = UINT32_MAX;
     for (uint32_t i = 0; i < WEFT__CONFIG_KEYS; i++) {
-        const char *right = keys[i].about.name;
+        const char *right = weft__config_keys[i].about.name;
         uint32_t whole = edit_distance(name, right);
         const char *right_part = name_without_section(right);
         /* The section may be wrong, or missing. */
@@ -579,7 +346,7 @@ int weft_config_describe(uint32_t index, weft_config_key *ret_key) {
     if (index >= WEFT__CONFIG_KEYS) {
         return -ENOENT;
     }
-    *ret_key = keys[index].about;
+    *ret_key = weft__config_keys[index].about;
     return 0;
 }
 
@@ -699,8 +466,8 @@ int weft_config_set(weft_config *config, const char *key, const char *value, cha
 
 /* Fills in the default of one key and checks its range. */
 static int resolve_key(weft_config *config, uint32_t index, weft__text *error) {
-    const struct key *key = &keys[index];
-    if (key->kind == KEY_CPUS || key->kind == KEY_FLAG) {
+    const struct weft__key *key = &weft__config_keys[index];
+    if (key->kind == WEFT__KEY_CPUS || key->kind == WEFT__KEY_FLAG) {
         return 0; /* checked when it was copied; every flag is in range */
     }
     uint64_t value = field_load(config, key);

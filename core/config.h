@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Inside of the configuration: the table of keys as config.c (values), config_load.c (files and
- * environment) and the runtime use it. Everything here is pure but weft_config_load; any thread.
+ * Inside of the configuration: the keys as config.c (values), config_load.c (files and
+ * environment) and the runtime use them; config_keys.h has the table itself. Everything here is pure but weft_config_load; any thread.
  *
  * A key is known by its index in the table, which is also the index of weft_config_describe.
  */
@@ -13,7 +13,7 @@
 #include <weft/config.h>
 
 enum {
-    WEFT__CONFIG_KEYS = 29,
+    WEFT__CONFIG_KEYS = 36,
     WEFT__CONFIG_SHOWN_MAX = 64, /* bytes of a bad value or name that an error line shows */
 };
 

@@ -56,6 +56,20 @@ static const char *text_of_weft(int result) {
         return "WEFT_E_TLS: a certificate, a handshake or a record of TLS is wrong";
     case WEFT_E_RESOLVE:
         return "WEFT_E_RESOLVE: the host name has no address";
+    case WEFT_E_NOCAPABILITY:
+        return "WEFT_E_NOCAPABILITY: no node offers the capability";
+    case WEFT_E_REBALANCING:
+        return "WEFT_E_REBALANCING: the capability or shard is being moved";
+    case WEFT_E_INACTIVE:
+        return "WEFT_E_INACTIVE: the virtual actor is not active, and was not to be activated";
+    case WEFT_E_CRASHED:
+        return "WEFT_E_CRASHED: the virtual actor crashed before it answered";
+    case WEFT_E_VERSION:
+        return "WEFT_E_VERSION: the store has another version of the state than expected";
+    case WEFT_E_BREAKER:
+        return "WEFT_E_BREAKER: too many failures lately, refused without trying";
+    case WEFT_E_REMOTE:
+        return "WEFT_E_REMOTE: the other node failed to carry the request out";
     default:
         return "unknown error";
     }

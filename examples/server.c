@@ -62,12 +62,15 @@ static int serve(const server *self, weft_runtime *runtime, const char *address,
                  const sigset_t *until) {
     weft_listen_options options = {.struct_size = WEFT_LISTEN_OPTIONS_INIT,
                                    .address = address,
+                                   .arg = self->arg != NULL ? &self->arg : NULL,
+                                   .arg_size = self->arg != NULL ? sizeof(self->arg) : 0,
                                    .tls = tls,
                                    .stream = self->stream};
     weft_address local;
     weft_tls_error error;
     char text[WEFT_ADDRESS_TEXT_BYTES];
     int rc = weft_type_register(runtime, &self->type, &options.type);
+    rc = rc < 0 || self->prepare == NULL ? rc : self->prepare(runtime, self->arg);
     rc = rc < 0 ? rc : weft_runtime_start(runtime);
     rc = rc < 0 ? rc : weft_listen(runtime, &options, NULL, &local);
     if (rc < 0) {
@@ -106,6 +109,9 @@ int server_main(const server *self, int argc, char **argv) {
     (void)sigemptyset(&signals), (void)sigaddset(&signals, SIGTERM);
     (void)sigaddset(&signals, SIGINT), (void)sigaddset(&signals, SIGHUP);
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
+    if (self->configure != NULL) {
+        self->configure(&config);
+    }
     int rc = weft_config_load(&config, value[CONFIG], error, sizeof(error));
     rc = rc < 0 ? rc : weft_runtime_create(&config, &runtime);
     if (rc < 0) {

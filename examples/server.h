@@ -18,6 +18,11 @@ typedef struct server {
     const char *port;           /* when none is given */
     weft_type_def type;         /* of the connections */
     weft_stream_options stream; /* theirs, too */
+    /* Both may be NULL. Before files and variables are read: defaults of the program's own. */
+    void (*configure)(weft_config *config);
+    /* Before it listens: registers more types, ... 0, or what is wrong. */
+    int (*prepare)(weft_runtime *runtime, void *arg);
+    void *arg; /* for prepare; when set, this pointer is also the argument of connections' init */
 } server;
 
 int server_main(const server *self, int argc, char **argv);

@@ -62,6 +62,7 @@ struct weft__ext {
     uint32_t stash_last;
     uint32_t stash_count;
     struct weft__attachment *attachment; /* what an upper layer hangs on it, or NULL */
+    uint32_t jobs;                       /* blocking work under way that DONE will follow */
 };
 
 /* The actor's ext, made on first use; NULL: out of memory. */
@@ -86,6 +87,12 @@ WEFT_INLINE void weft__batch_append(const struct weft__arena *arena, struct weft
 /* The same, but signals go before everything that waits. */
 void weft__batch_add(struct weft__scheduler *s, struct weft_ctx *ctx, struct weft__batch *taken);
 
+enum {
+    WEFT__MSG_TRIED = 0x80, /* in weft__flags: a request whose handler crashed, not answered yet */
+    WEFT__MSG_CHAIN = 0x40, /* in weft__flags: a request that somebody is blocked on (chain.h) */
+    WEFT__CHAIN_BYTES = 4,
+};
+
 /* What a new message is made from. */
 struct weft__draft {
     const void *data;
@@ -94,7 +101,8 @@ struct weft__draft {
     uint32_t tag;
     uint8_t kind;
     bool wide;
-    bool lend; /* buf's reference goes over to the message, when there is one */
+    bool lend;    /* buf's reference goes over to the message, when there is one */
+    bool chained; /* leaves WEFT__CHAIN_BYTES at the end of the cell */
 };
 /* A new message [out]: -EMSGSIZE, -ENOMEM. s NULL: through the shared pool, any thread. */
 int weft__msg_make(weft_runtime *runtime, struct weft__scheduler *s,
@@ -134,6 +142,12 @@ WEFT_INLINE weft_msg *weft__msg_small(struct weft__scheduler *s, const struct we
 
 /* Frees the cell and the payload. s NULL: any thread. */
 void weft__msg_free(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg);
+/* A request is answered, or gone: lets go of its chain, if it carries one. s NULL: any thread. */
+void weft__chain_drop(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg);
+/* A serial actor has no call pending any more, or ends: nobody is stuck behind it. */
+void weft__chain_unblock(struct weft__scheduler *s, struct weft_ctx *ctx);
+/* A request with a chain leaves the actor's held list. */
+void weft__chain_untake(struct weft__scheduler *s, struct weft_ctx *ctx, const weft_msg *msg);
 /* Drops the payload's buffer, if any. */
 void weft__msg_drop_payload(weft_msg *msg);
 /* The actor is done with a message it handled: frees it, or leaves the anchor's cell for later. */
@@ -170,6 +184,12 @@ int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid
                        weft_msg *msg);
 /* Sends REPLY without payload to a request's caller, reusing the request [take]. */
 void weft__answer(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *request, int status);
+/* Sends a USER or REQUEST message, filled but for its sender, to an actor that may have ended
+ * meanwhile: WEFT_E_NOPROC leaves it with the caller, everything else takes it. A request that a
+ * policy drops is refused with -EBUSY. */
+int weft__send_try(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target, weft_msg *msg);
+/* The same from any thread; the sender (a port, or 0) is filled in. */
+int weft__send_try_outside(weft_runtime *runtime, uint64_t target, weft_msg *msg);
 /* A message could not be delivered [take]: counted, given to the subscriber, freed. s NULL: any
  * thread. */
 void weft__dead_letter(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg, int reason);
@@ -184,10 +204,25 @@ void weft__count(weft_runtime *runtime, struct weft__scheduler *s, size_t counte
 
 /* ---- call.c, timer.c ----------------------------------------------------------------------- */
 
+/* A request that can be sent. */
+struct weft__asked {
+    weft_msg *msg;
+    uint64_t reference; /* weft__call_undo, if it is not sent after all */
+};
+/* Enters a call and makes its message, all but the sender. Errors as weft_call. */
+int weft__call_prepare(struct weft_ctx *ctx, const struct weft__draft *draft, uint64_t timeout_ns,
+                       uint64_t token, struct weft__asked *ret_asked);
+void weft__call_undo(struct weft_ctx *ctx, uint64_t reference);
+/* Enters a call whose answer comes without a message of ours. 0 and the reference, -ENOMEM,
+ * WEFT_E_LIMIT. */
+int weft__call_enter(struct weft_ctx *ctx, uint64_t deadline_ns, uint64_t token,
+                     uint64_t *ret_reference);
 /* The wheel an armed entry is in: that of whoever claimed the piece of memory it lies in. */
 struct weft__wheel *weft__wheel_home(struct weft__scheduler *s, const struct weft__armed *armed);
 /* Arms the wheel for the earliest pending call. 0 or -ENOMEM. */
 int weft__calls_arm(struct weft__scheduler *s, struct weft_ctx *ctx);
+/* No call is pending any more: its alarm need not fire. */
+void weft__calls_disarm(struct weft__scheduler *s, struct weft_ctx *ctx);
 /* The actor ends: forgets calls and timers. */
 void weft__timers_fini(struct weft__scheduler *s, struct weft_ctx *ctx);
 
@@ -210,11 +245,26 @@ struct weft__birth {
     int scheduler; /* index from 0, or -1: the caller's */
     bool pin;
     struct weft__attachment *attachment; /* stays the caller's when spawning fails */
+    bool virtual;                        /* of the layer of virtual actors; no attachment */
 };
 int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct weft__birth *birth,
                 weft_pid *ret_pid);
 /* The same on any thread, safe against a runtime that stops meanwhile. */
 int weft__spawn_outside(weft_runtime *runtime, const struct weft__birth *birth, weft_pid *ret_pid);
+/* Spawning in two steps, for virtual actors: a slot whose mailbox is closed [out], then the mailbox
+ * opens (idle false: pushes do not schedule it, whoever opened it does), or the slot goes back.
+ * Errors as weft_spawn. s NULL: any thread, between weft__outside_enter and _leave. */
+int weft__birth_begin(weft_runtime *runtime, struct weft__scheduler *s,
+                      const struct weft__birth *birth, struct weft_ctx **ret_slot);
+void weft__birth_open(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx *slot,
+                      bool idle);
+void weft__birth_undo(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx *slot);
+void weft__outside_enter(weft_runtime *runtime);
+void weft__outside_leave(weft_runtime *runtime);
+/* Runs the type's init with its argument, and what follows from the result. */
+void weft__init_run(struct weft__scheduler *s, struct weft_ctx *ctx, const void *arg, size_t size);
+/* What init or restore answered. */
+void weft__init_done(struct weft_ctx *ctx, int result);
 /* Ends the actor that runs. */
 void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx);
 /* A slot for something that is no actor (a port). 0 or negative. */

@@ -194,9 +194,15 @@ int weft_blocking(weft_ctx *ctx, weft_blocking_fn fn, void *arg, uint64_t token)
     if (fn == NULL) {
         return -EINVAL;
     }
+    struct weft__ext *ext = weft__ext_of(ctx);
+    if (ext == NULL) {
+        return -ENOMEM;
+    }
     struct weft__work work = {
         .fn = fn, .arg = arg, .target = weft__from(ctx), .token = token, .kind = WEFT_MSG_DONE};
-    return weft__blocking_run(ctx->runner, &work);
+    int result = weft__blocking_run(ctx->runner, &work);
+    ext->jobs += result == 0 ? 1 : 0;
+    return result;
 }
 
 bool weft__blocking_done(weft_runtime *runtime) {

@@ -3,7 +3,7 @@
  * Calls an actor makes: the pending table, its one wheel entry, and the request message. The
  * answer arrives in run.c.
  */
-#include "sched/actor.h"
+#include "sched/chain.h"
 
 enum { EXACT_NS = 100000000 /* shorter timeouts are counted from a clock read for them */ };
 
@@ -45,19 +45,17 @@ int weft__calls_arm(struct weft__scheduler *s, struct weft_ctx *ctx) {
     return 0;
 }
 
-int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size,
-              uint64_t timeout_ns, uint64_t token) {
+void weft__calls_disarm(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    struct weft__ext *ext = ctx->ext;
+    if (ext->calls.count == 0 && ext->call_alarm.entry != 0 &&
+        weft__wheel_cancel(weft__wheel_home(s, &ext->call_alarm), &ext->call_alarm)) {
+        ext->call_alarm.entry = 0;
+    }
+}
+
+WEFT_INLINE int prepare(struct weft_ctx *ctx, const struct weft__draft *draft, uint64_t timeout_ns,
+                        uint64_t token, struct weft__asked *ret_asked) {
     struct weft__scheduler *s = ctx->runner;
-    if (data == NULL && size != 0) {
-        return -EINVAL;
-    }
-    if (weft_unlikely(target.node != s->node)) {
-        return target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
-    }
-    if (weft_unlikely(weft__target(target) == weft__from(ctx)) &&
-        (ctx->type->traits & WEFT__TRAIT_SERIAL) != 0) {
-        return -EDEADLK;
-    }
     struct weft__ext *ext = weft__ext_of(ctx);
     if (weft_unlikely(ext == NULL)) {
         return -ENOMEM;
@@ -69,11 +67,11 @@ int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, si
             return result;
         }
     }
-    struct weft__draft draft = {
-        .data = data, .size = size, .tag = tag, .kind = WEFT_MSG_REQUEST, .wide = true};
-    weft_msg *msg = weft__msg_small(s, ctx, &draft);
+    bool chained = weft__chain_due(s, ctx);
+    weft_msg *msg = weft_likely(!chained) ? weft__msg_small(s, ctx, draft) : NULL;
     if (weft_unlikely(msg == NULL)) {
-        result = weft__msg_make(s->runtime, s, &draft, &msg);
+        result = chained ? weft__chain_request(s, ctx, draft, &msg)
+                         : weft__msg_make(s->runtime, s, draft, &msg);
         if (result != 0) {
             return result;
         }
@@ -88,22 +86,87 @@ int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, si
     uint64_t reference = weft__calls_add(&ext->calls, token, deadline_ns);
     msg->weft__u.weft__r.weft__ref = reference;
     msg->weft__u.weft__r.weft__value = (int64_t)deadline_ns;
+    if (weft_unlikely(chained)) {
+        weft__chain_enter(s, ctx, msg);
+    }
     if (weft_unlikely(ext->call_alarm.entry == 0 || ext->call_alarm_ns > deadline_ns)) {
         result = weft__calls_arm(s, ctx);
     }
-    if (weft_likely(result == 0)) {
-        result = weft__send_request(s, ctx, target, msg);
-    } else {
-        weft__msg_free(s->runtime, s, msg);
-    }
     if (weft_unlikely(result != 0)) {
-        (void)weft__calls_take(&ext->calls, reference, &token);
+        weft__msg_free(s->runtime, s, msg);
+        weft__call_undo(ctx, reference);
+        return result;
+    }
+    *ret_asked = (struct weft__asked){.msg = msg, .reference = reference};
+    return 0;
+}
+
+int weft__call_prepare(struct weft_ctx *ctx, const struct weft__draft *draft, uint64_t timeout_ns,
+                       uint64_t token, struct weft__asked *ret_asked) {
+    return prepare(ctx, draft, timeout_ns, token, ret_asked);
+}
+
+void weft__call_undo(struct weft_ctx *ctx, uint64_t reference) {
+    uint64_t token;
+    (void)weft__calls_take(&ctx->ext->calls, reference, &token); /* it was entered */
+}
+
+int weft__call_enter(struct weft_ctx *ctx, uint64_t deadline_ns, uint64_t token,
+                     uint64_t *ret_reference) {
+    struct weft__scheduler *s = ctx->runner;
+    struct weft__ext *ext = weft__ext_of(ctx);
+    if (ext == NULL) {
+        return -ENOMEM;
+    }
+    int result = weft__calls_reserve(&ext->calls, s->core, s->runtime->config.calls_max);
+    if (result != 0) {
+        return result;
+    }
+    uint64_t reference = weft__calls_add(&ext->calls, token, deadline_ns);
+    result = weft__calls_arm(s, ctx);
+    if (result != 0) {
+        weft__call_undo(ctx, reference);
+        return result;
+    }
+    *ret_reference = reference;
+    return 0;
+}
+
+int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size,
+              uint64_t timeout_ns, uint64_t token) {
+    struct weft__scheduler *s = ctx->runner;
+    if (data == NULL && size != 0) {
+        return -EINVAL;
+    }
+    if (weft_unlikely(target.node != s->node)) {
+        return target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
+    }
+    if (weft_unlikely(weft__target(target) == weft__from(ctx)) &&
+        (ctx->type->traits & WEFT__TRAIT_SERIAL) != 0) {
+        return -EDEADLK;
+    }
+    struct weft__draft draft = {
+        .data = data, .size = size, .tag = tag, .kind = WEFT_MSG_REQUEST, .wide = true};
+    struct weft__asked asked;
+    int result = prepare(ctx, &draft, timeout_ns, token, &asked);
+    if (weft_likely(result == 0)) {
+        result = weft__send_request(s, ctx, target, asked.msg);
+        if (weft_unlikely(result != 0)) {
+            weft__call_undo(ctx, asked.reference);
+        }
     }
     return result;
 }
 
 int weft_call_cancel(weft_ctx *ctx, uint64_t token) {
-    return ctx->ext == NULL ? 0 : (int)weft__calls_cancel(&ctx->ext->calls, token);
+    if (ctx->ext == NULL) {
+        return 0;
+    }
+    int cancelled = (int)weft__calls_cancel(&ctx->ext->calls, token);
+    if (weft_unlikely((ctx->life & WEFT__LIFE_BLOCKED) != 0) && cancelled != 0) {
+        weft__chain_give_up(ctx->runner, ctx);
+    }
+    return cancelled;
 }
 
 uint64_t weft_deadline(const weft_msg *request) {

@@ -3,7 +3,11 @@
  * What an actor asks about itself, and the registry of types. See weft/actor.h.
  */
 #include "sched/actor.h"
+
+#include "core/config.h"
+
 #include <string.h>
+#include <weft/store.h>
 
 weft_pid weft_self(const weft_ctx *ctx) {
     return (weft_pid){.node = ctx->runner->node, .slot = ctx->index, .gen = ctx->gen};
@@ -79,9 +83,25 @@ const char *weft_type_name(const weft_type *type) {
     return type->name;
 }
 
+void *weft_type_cookie(const weft_type *type) {
+    return type->def.cookie;
+}
+
+/* The store's operations are const, so they are checked once, here. */
+static bool is_store_complete(const weft_store *store) {
+    const weft_store_calls *calls = store->calls;
+    return calls != NULL && calls->struct_size >= sizeof(*calls) && calls->get != NULL &&
+           calls->put != NULL && calls->remove != NULL;
+}
+
+static int check_saving(const weft_type_def *def) {
+    bool any = def->save != NULL || def->restore != NULL || def->store != NULL;
+    bool all = def->save != NULL && def->restore != NULL && def->store != NULL;
+    return any && (!all || !is_store_complete(def->store)) ? -EINVAL : 0;
+}
+
 static int check_def(const weft_type_def *def) {
-    if (def == NULL || def->struct_size != sizeof(*def) || def->name == NULL ||
-        def->receive == NULL || def->mailbox_policy > WEFT_MAILBOX_DROP_OLD ||
+    if (def->name == NULL || def->receive == NULL || def->mailbox_policy > WEFT_MAILBOX_DROP_OLD ||
         (def->flags & ~(uint32_t)WEFT_TYPE_SERIAL) != 0) {
         return -EINVAL;
     }
@@ -95,13 +115,34 @@ static int check_def(const weft_type_def *def) {
     if (def->state_size > UINT32_MAX) {
         return -EINVAL;
     }
-    return 0;
+    return check_saving(def);
+}
+
+/* A definition of any version as one of this version, checked. */
+static int copy_def(const weft_type_def *source, weft_type_def *ret_def) {
+    /* The first version ended before what virtual actors need; this line does not change. */
+    static const weft__struct_rule rule = {
+        .known = sizeof(weft_type_def),
+        .first = offsetof(weft_type_def, idle_ns),
+    };
+    if (source == NULL) {
+        return -EINVAL;
+    }
+    int result = weft__struct_copy(&rule, source, ret_def);
+    return result < 0 ? result : check_def(ret_def);
 }
 
 static void fill_type(weft_runtime *runtime, weft_type *type, const weft_type_def *def) {
     type->def = *def;
     memcpy(type->name, def->name, strlen(def->name) + 1);
     type->def.name = type->name;
+    if (def->idle_ns == 0) {
+        uint64_t idle_ns = runtime->config.shard_idle_ns;
+        type->def.idle_ns = idle_ns == 0 ? WEFT_IDLE_NEVER : idle_ns;
+    }
+    if (def->store_timeout_ns == 0) {
+        type->def.store_timeout_ns = runtime->config.shard_store_timeout_ns;
+    }
     type->runtime = runtime;
     type->small = def->state_size <= WEFT__STATE_INLINE;
     uint32_t max = def->mailbox_max == 0 ? runtime->config.mailbox_max : def->mailbox_max;
@@ -123,7 +164,8 @@ static void fill_type(weft_runtime *runtime, weft_type *type, const weft_type_de
 
 int weft_type_register(weft_runtime *runtime, const weft_type_def *def,
                        const weft_type **ret_type) {
-    int result = runtime == NULL || ret_type == NULL ? -EINVAL : check_def(def);
+    weft_type_def copy;
+    int result = runtime == NULL || ret_type == NULL ? -EINVAL : copy_def(def, &copy);
     if (result != 0) {
         return result;
     }
@@ -131,7 +173,7 @@ int weft_type_register(weft_runtime *runtime, const weft_type_def *def,
     if (type == NULL) {
         return -ENOMEM;
     }
-    fill_type(runtime, type, def);
+    fill_type(runtime, type, &copy);
     weft__lock_enter(&runtime->types_lock, runtime->core.env);
     uint32_t count = weft_load32_relaxed(&runtime->type_count);
     if (find(runtime, def->name) != NULL) {

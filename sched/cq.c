@@ -59,11 +59,12 @@ int weft_cq_fd(const weft_cq *queue) {
     return env->driver_fd(env, queue->port->driver);
 }
 
-int weft_cq_call(weft_cq *queue, weft_pid target, uint32_t tag, const void *data, size_t size,
-                 uint64_t timeout_ns, uint64_t token) {
-    if (queue == NULL || (data == NULL && size != 0)) {
-        return -EINVAL;
-    }
+weft_runtime *weft__cq_runtime(const weft_cq *queue) {
+    return queue->runtime;
+}
+
+int weft__cq_call(weft_cq *queue, struct weft__request *request, uint64_t timeout_ns,
+                  uint64_t token) {
     weft_assert(queue->magic == MAGIC);
     weft_runtime *runtime = queue->runtime;
     if (weft__phase(runtime) != WEFT__RUNTIME_RUNNING) {
@@ -74,19 +75,22 @@ int weft_cq_call(weft_cq *queue, weft_pid target, uint32_t tag, const void *data
         return result == WEFT_E_LIMIT ? -EAGAIN : result;
     }
     uint64_t wait_ns = timeout_ns == 0 ? runtime->config.call_timeout_ns : timeout_ns;
-    struct weft__request request = {
-        .target = target,
-        .data = data,
-        .size = size,
-        .tag = tag,
-        .deadline_ns = weft_add_saturated(weft__now(&runtime->core), wait_ns),
-    };
-    request.reference = weft__calls_add(&queue->calls, token, request.deadline_ns);
-    result = weft__port_request(runtime, queue->port, &request);
+    request->deadline_ns = weft_add_saturated(weft__now(&runtime->core), wait_ns);
+    request->reference = weft__calls_add(&queue->calls, token, request->deadline_ns);
+    result = weft__port_request(runtime, queue->port, request);
     if (result != 0) {
-        (void)weft__calls_take(&queue->calls, request.reference, &token);
+        (void)weft__calls_take(&queue->calls, request->reference, &token);
     }
     return result;
+}
+
+int weft_cq_call(weft_cq *queue, weft_pid target, uint32_t tag, const void *data, size_t size,
+                 uint64_t timeout_ns, uint64_t token) {
+    if (queue == NULL || (data == NULL && size != 0)) {
+        return -EINVAL;
+    }
+    struct weft__request request = {.target = target, .data = data, .size = size, .tag = tag};
+    return weft__cq_call(queue, &request, timeout_ns, token);
 }
 
 /* A message that answers a pending call: 1. */

@@ -182,7 +182,7 @@ static void give_credit(weft_runtime *runtime, struct weft__scheduler *s) {
 /* The message that carries the init argument, or 0 when there is nothing to run. */
 static int make_start(weft_runtime *runtime, struct weft__scheduler *s,
                       const struct weft__birth *birth, uint32_t *ret_low) {
-    if (birth->type->def.init == NULL && birth->attachment == NULL) {
+    if ((birth->type->def.init == NULL && birth->attachment == NULL) || birth->virtual) {
         *ret_low = WEFT__MAILBOX_IDLE;
         return 0;
     }
@@ -247,15 +247,22 @@ static void fill_slot(struct weft_ctx *slot, const struct weft__birth *birth, ui
     slot->batch = 0;
     slot->anchor = 0;
     slot->reason = 0;
-    slot->life = type->def.init == NULL && birth->attachment == NULL ? WEFT__LIFE_INITED : 0;
+    if (birth->virtual) {
+        bool plain = type->def.init == NULL && type->def.store == NULL;
+        slot->life = plain ? WEFT__LIFE_INITED : WEFT__LIFE_FRESH;
+    } else {
+        slot->life = type->def.init == NULL && birth->attachment == NULL ? WEFT__LIFE_INITED : 0;
+    }
     slot->held = 0;
     slot->waiters = 0;
     weft_store32_relaxed(&slot->bound, type->bound);
-    weft_store32_relaxed(&slot->traits, type->traits | (birth->pin ? WEFT__TRAIT_PINNED : 0));
+    weft_store32_relaxed(&slot->traits, type->traits | (birth->pin ? WEFT__TRAIT_PINNED : 0) |
+                                            (birth->virtual ? WEFT__TRAIT_VIRTUAL : 0));
     weft_store32_relaxed(&slot->scheduler, scheduler);
     weft_store32_relaxed(&slot->type_id, type->id);
     weft_store64_relaxed(&slot->handled, 0);
     weft_store64_relaxed(&slot->parent, birth->parent);
+    weft_store64_relaxed(&slot->active_ns, 0);
 }
 
 /* Queues a new actor where it shall start. */
@@ -268,33 +275,49 @@ static void start_slot(weft_runtime *runtime, struct weft__scheduler *s, struct 
     }
 }
 
-static int spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct weft__birth *birth,
-                 weft_pid *ret_pid) {
+/* A slot that was never opened is free again. */
+static void return_slot(weft_runtime *runtime, struct weft_ctx *slot) {
+    weft__lock_enter(&runtime->slots_lock, runtime->core.env);
+    weft__mailbox_open(&slot->mailbox, slot->gen, WEFT__MAILBOX_CLOSED);
+    slots_append(&runtime->slots, &runtime->free_slots, slot->index);
+    leave_shared(runtime);
+}
+
+/* A slot with all its parts, filled, its mailbox closed. */
+WEFT_INLINE int make_slot(weft_runtime *runtime, struct weft__scheduler *s,
+                          const struct weft__birth *birth, struct weft_ctx **ret_slot) {
     uint32_t scheduler = birth->scheduler >= 0 ? (uint32_t)birth->scheduler
                          : s != NULL
                              ? s->id
                              : weft_add32_acq_rel(&runtime->round_robin, 1) % runtime->count;
+    struct weft_ctx *slot;
+    int result = weft__slot_alloc(runtime, s, &slot);
+    if (weft_unlikely(result != 0)) {
+        return result;
+    }
+    result = make_parts(runtime, slot, birth);
+    if (weft_unlikely(result != 0)) {
+        return_slot(runtime, slot);
+        return result;
+    }
+    fill_slot(slot, birth, scheduler);
+    *ret_slot = slot;
+    return 0;
+}
+
+static int spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct weft__birth *birth,
+                 weft_pid *ret_pid) {
     uint32_t low;
     int result = make_start(runtime, s, birth, &low);
     if (weft_unlikely(result != 0)) {
         return result;
     }
     struct weft_ctx *slot;
-    result = weft__slot_alloc(runtime, s, &slot);
+    result = make_slot(runtime, s, birth, &slot);
     if (weft_unlikely(result != 0)) {
         drop_start(runtime, s, low);
         return result;
     }
-    result = make_parts(runtime, slot, birth);
-    if (weft_unlikely(result != 0)) {
-        drop_start(runtime, s, low);
-        weft__lock_enter(&runtime->slots_lock, runtime->core.env);
-        weft__mailbox_open(&slot->mailbox, slot->gen, WEFT__MAILBOX_CLOSED);
-        slots_append(&runtime->slots, &runtime->free_slots, slot->index);
-        leave_shared(runtime);
-        return result;
-    }
-    fill_slot(slot, birth, scheduler);
     *ret_pid = (weft_pid){.node = runtime->node, .slot = slot->index, .gen = slot->gen};
     WEFT__COUNT(runtime, s, spawns, 1);
     WEFT_PROBE3(actor_spawn, slot->index, slot->gen, birth->type->name);
@@ -326,6 +349,40 @@ int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct w
         give_credit(runtime, s);
     }
     return result;
+}
+
+int weft__birth_begin(weft_runtime *runtime, struct weft__scheduler *s,
+                      const struct weft__birth *birth, struct weft_ctx **ret_slot) {
+    weft_assert(birth->virtual);
+    if (weft_unlikely(weft__phase(runtime) >= WEFT__RUNTIME_STOPPING)) {
+        return WEFT_E_SHUTDOWN;
+    }
+    if (weft_unlikely(!take_credit(runtime, s))) {
+        return WEFT_E_LIMIT;
+    }
+    int result = make_slot(runtime, s, birth, ret_slot);
+    if (weft_unlikely(result != 0)) {
+        give_credit(runtime, s);
+    }
+    return result;
+}
+
+void weft__birth_open(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx *slot,
+                      bool idle) {
+    WEFT__COUNT(runtime, s, spawns, 1);
+    WEFT_PROBE3(actor_spawn, slot->index, slot->gen, slot->type->name);
+    if (s != NULL) {
+        weft__trace(s, WEFT__TRACE_SPAWN, slot->index, slot->gen);
+    }
+    weft__mailbox_open(&slot->mailbox, slot->gen, idle ? WEFT__MAILBOX_IDLE : WEFT__MAILBOX_ACTIVE);
+}
+
+void weft__birth_undo(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx *slot) {
+    if (!slot->type->small) {
+        weft__free(&runtime->core, slot->state, slot->type->def.state_size, "state");
+    }
+    return_slot(runtime, slot);
+    give_credit(runtime, s);
 }
 
 static int birth_of(weft_runtime *runtime, const weft_type *type, const weft_spawn_options *options,
@@ -372,12 +429,20 @@ int weft_spawn(weft_ctx *ctx, const weft_type *type, const void *arg, size_t arg
     return weft__spawn(s->runtime, s, &birth, ret_pid);
 }
 
-int weft__spawn_outside(weft_runtime *runtime, const struct weft__birth *birth, weft_pid *ret_pid) {
+void weft__outside_enter(weft_runtime *runtime) {
     /* V2: counted before the phase is looked at; the stopper sets the phase, then looks here. */
     (void)weft_add32_acq_rel(&runtime->outside_busy, 1);
     weft_fence_full();
-    int result = weft__spawn(runtime, NULL, birth, ret_pid);
+}
+
+void weft__outside_leave(weft_runtime *runtime) {
     (void)weft_add32_acq_rel(&runtime->outside_busy, UINT32_MAX);
+}
+
+int weft__spawn_outside(weft_runtime *runtime, const struct weft__birth *birth, weft_pid *ret_pid) {
+    weft__outside_enter(runtime);
+    int result = weft__spawn(runtime, NULL, birth, ret_pid);
+    weft__outside_leave(runtime);
     return result;
 }
 
@@ -462,13 +527,30 @@ int weft_defer(weft_ctx *ctx, weft_cleanup_fn fn, void *arg) {
     return 0;
 }
 
+/* What those are told who wait for an actor that has ended. A virtual actor is not gone for ever:
+ * its callers learn why this activation is. */
+static int end_status(const struct weft_ctx *ctx) {
+    if ((weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) == 0) {
+        return WEFT_E_NOPROC;
+    }
+    if (ctx->reason == 0) {
+        return WEFT_E_NOREPLY; /* what it held; the rest goes on to the next activation */
+    }
+    bool began = (ctx->life & WEFT__LIFE_INITED) != 0 || ctx->reason == WEFT_E_KILLED;
+    bool crashed = ctx->reason != WEFT_E_SHUTDOWN && ctx->reason != WEFT_E_REBALANCING;
+    return began && crashed ? WEFT_E_CRASHED : ctx->reason;
+}
+
 /* One message the actor will not handle: an undelivered user message is a dead letter, a request
  * is answered, the rest was for the runtime. */
 static void bury(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     switch (msg->weft__kind) {
     case WEFT_MSG_REQUEST:
-        weft_counter_add(&s->counters.messages_dead, 1);
-        weft__answer(s, ctx, msg, WEFT_E_NOPROC);
+        if ((msg->weft__flags & WEFT__MSG_TRIED) == 0) { /* else it counts as handled */
+            weft_counter_add(&s->counters.messages_dead, 1);
+        }
+        msg->weft__flags &= (uint8_t)~WEFT__MSG_TRIED;
+        weft__answer(s, ctx, msg, end_status(ctx));
         return;
     case WEFT_MSG_REPLY:
         weft_counter_add(&s->counters.replies_late, 1);
@@ -547,6 +629,7 @@ static void free_ext(struct weft__scheduler *s, struct weft_ctx *ctx) {
         cleanup.fn(cleanup.arg);
     }
     bury_list(s, ctx, ext->stash);
+    weft__chain_unblock(s, ctx);
     weft__timers_fini(s, ctx);
     weft__calls_fini(&ext->calls, s->core);
     weft__free(s->core, ext->cleanups, ext->cleanup_capacity * sizeof(*ext->cleanups), "cleanups");
@@ -555,9 +638,44 @@ static void free_ext(struct weft__scheduler *s, struct weft_ctx *ctx) {
     ctx->ext = NULL;
 }
 
+/* Is what is left for the next activation? When it stops by itself, and when its state has been
+ * replaced by a newer one. */
+static bool has_heir(const struct weft_ctx *ctx) {
+    return (weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) != 0 &&
+           (ctx->reason == 0 || ctx->reason == WEFT_E_VERSION);
+}
+
+/* A virtual actor with an heir: what is left goes on to it; what was held back is older. Signals
+ * were for this one. */
+static uint32_t keep_left(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left) {
+    struct weft__ext *ext = ctx->ext;
+    if (ext != NULL && ext->stash != 0) {
+        weft__arena_msg(s->messages, ext->stash_last)->weft__next = left;
+        left = ext->stash;
+        ext->stash = 0;
+        ext->stash_count = 0;
+    }
+    uint32_t kept = 0;
+    uint32_t *link = &kept;
+    while (left != 0) { /* bounded by the mailbox's length */
+        weft_msg *msg = weft__arena_msg(s->messages, left);
+        uint32_t index = left;
+        left = msg->weft__next;
+        if (msg->weft__kind == WEFT_MSG_USER || weft__is_request(msg)) {
+            *link = index;
+            msg->weft__next = 0;
+            link = &msg->weft__next;
+        } else {
+            bury(s, ctx, msg);
+        }
+    }
+    return kept;
+}
+
 void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
     int reason = ctx->reason;
     uint32_t left = close_mailbox(s, ctx);
+    bool virtual = (weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) != 0;
     ctx->batch = 0;
     if ((ctx->life & (WEFT__LIFE_INITED | WEFT__LIFE_KILLED)) == WEFT__LIFE_INITED &&
         ctx->type->def.terminate != NULL) {
@@ -568,12 +686,17 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
         ctx->ext->attachment->calls->end(ctx->ext->attachment, s, reason);
         ctx->ext->attachment = NULL;
     }
-    bury_list(s, ctx, left);
+    if (weft_unlikely(virtual) && has_heir(ctx)) {
+        left = keep_left(s, ctx, left);
+    } else {
+        bury_list(s, ctx, left);
+        left = 0;
+    }
     while (ctx->held != 0) { /* bounded by what the actor took */
         weft_msg *msg = weft__arena_msg(s->messages, ctx->held);
         weft_msg *again = msg;
         if (weft__is_request(msg)) {
-            (void)weft_reply_error(ctx, &again, WEFT_E_NOPROC);
+            (void)weft_reply_error(ctx, &again, end_status(ctx));
         } else {
             weft_msg_release(ctx, &again);
         }
@@ -582,6 +705,9 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
     weft__waiters_flush(s, ctx);
     if (!ctx->type->small) {
         weft__free(s->core, ctx->state, ctx->type->def.state_size, "state");
+    }
+    if (weft_unlikely(virtual)) {
+        s->runtime->virtuals->end(s, ctx, left); /* may make the next one: before the exit counts */
     }
     /* Published: who has counted this exit sees every birth before it (runtime.c, living). */
     weft_store64_release(&s->counters.exits, weft_load64_relaxed(&s->counters.exits) + 1);

@@ -25,15 +25,16 @@ static int make_large(weft_runtime *runtime, struct weft__scheduler *s,
         }
         slice.data = slice.buf->data;
     }
-    weft_msg *msg = s != NULL ? weft__pool_alloc(&s->pool, 0)
-                              : weft__pool_alloc_outside(&runtime->shared_pool, 0);
+    uint32_t class = draft->chained ? 1 : 0; /* a slice takes all of the smallest cell */
+    weft_msg *msg = s != NULL ? weft__pool_alloc(&s->pool, class)
+                              : weft__pool_alloc_outside(&runtime->shared_pool, class);
     if (msg == NULL) {
         if (!draft->lend) {
             weft_buf_unref(slice.buf);
         }
         return -ENOMEM;
     }
-    msg->weft__flags = (uint8_t)(WEFT__MSG_BUF | (draft->wide ? WEFT__MSG_WIDE : 0));
+    msg->weft__flags = (uint8_t)(class | WEFT__MSG_BUF | (draft->wide ? WEFT__MSG_WIDE : 0));
     struct weft__msg_slice place = {.data = slice.data, .buf = slice.buf};
     memcpy(weft__msg_payload(msg), &place, sizeof(place));
     *ret_msg = msg;
@@ -42,7 +43,8 @@ static int make_large(weft_runtime *runtime, struct weft__scheduler *s,
 
 int weft__msg_make(weft_runtime *runtime, struct weft__scheduler *s,
                    const struct weft__draft *draft, weft_msg **ret_msg) {
-    size_t header = draft->wide ? WEFT__WIDE_BYTES : WEFT__HEADER_BYTES;
+    size_t header = (draft->wide ? WEFT__WIDE_BYTES : WEFT__HEADER_BYTES) +
+                    (size_t)(draft->chained ? WEFT__CHAIN_BYTES : 0);
     struct weft__draft copied;
     weft_msg *msg;
     if (weft_unlikely(draft->buf != NULL && !draft->lend) &&
@@ -84,8 +86,16 @@ void weft__msg_drop_payload(weft_msg *msg) {
     }
 }
 
+/* Drops all that hangs off a message. */
+WEFT_INLINE void drop_parts(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg) {
+    if (weft_unlikely((msg->weft__flags & (WEFT__MSG_BUF | WEFT__MSG_CHAIN)) != 0)) {
+        weft__chain_drop(runtime, s, msg);
+        weft__msg_drop_payload(msg);
+    }
+}
+
 void weft__msg_free(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg) {
-    weft__msg_drop_payload(msg);
+    drop_parts(runtime, s, msg);
     if (s != NULL) {
         weft__pool_free(&s->pool, msg);
     } else {
@@ -94,7 +104,7 @@ void weft__msg_free(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *
 }
 
 void weft__msg_done(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
-    weft__msg_drop_payload(msg);
+    drop_parts(s->runtime, s, msg);
     if (weft__arena_index(s->messages, msg) != ctx->anchor) {
         weft__pool_free(&s->pool, msg);
     } else if (ctx->batch != 0) {
@@ -177,6 +187,9 @@ void weft__held_add(struct weft_ctx *ctx, struct weft__scheduler *s, weft_msg *m
 }
 
 static void held_remove(struct weft_ctx *ctx, struct weft__scheduler *s, weft_msg *msg) {
+    if (weft_unlikely((msg->weft__flags & WEFT__MSG_CHAIN) != 0)) {
+        weft__chain_untake(s, ctx, msg);
+    }
     uint32_t previous = weft_load32_relaxed(weft__msg_seq(msg));
     if (msg->weft__next != 0) {
         weft_store32_relaxed(weft__msg_seq(weft__arena_msg(s->messages, msg->weft__next)),
@@ -236,6 +249,9 @@ weft_msg *weft_msg_take(weft_ctx *ctx, weft_msg *msg) {
     }
     weft__msg_own(s, ctx, msg);
     weft__held_add(ctx, s, msg);
+    if (weft_unlikely((msg->weft__flags & WEFT__MSG_CHAIN) != 0)) {
+        ctx->life |= WEFT__LIFE_TAKEN;
+    }
     return msg;
 }
 

@@ -134,28 +134,41 @@ static int check_target(const weft_runtime *runtime, weft_pid target) {
     return target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
 }
 
-/* Posts a message [take] and counts. */
-static int post_counted(weft_runtime *runtime, weft_pid target, weft_msg *msg) {
+int weft__send_try_outside(weft_runtime *runtime, uint64_t target, weft_msg *msg) {
     uint32_t traits = 0;
-    int result = weft__post_outside(runtime, weft__target(target), msg, true);
+    int result = weft__post_outside(runtime, target, msg, true);
     if (result == 0) {
         WEFT__COUNT(runtime, NULL, messages_sent, 1);
         return 0;
     }
+    if (result == WEFT_E_NOPROC) {
+        return result;
+    }
     if (result == -EBUSY) {
-        traits = weft_load32_relaxed(&weft__slot_at(&runtime->slots, target.slot)->traits);
+        uint32_t index = (uint32_t)(target >> 32);
+        traits = weft_load32_relaxed(&weft__slot_at(&runtime->slots, index)->traits);
+    }
+    if ((traits & WEFT__TRAIT_PORT) != 0) {
+        return WEFT_E_NOPROC; /* a forged pid: no actor */
     }
     bool request = weft__is_request(msg);
     weft__msg_free(runtime, NULL, msg);
-    if ((traits & WEFT__TRAIT_PORT) != 0) {
-        result = WEFT_E_NOPROC; /* a forged pid: no actor */
-    }
     if ((traits & WEFT__TRAIT_DROP_NEW) != 0 && !request) {
         WEFT__COUNT(runtime, NULL, messages_sent, 1);
         WEFT__COUNT(runtime, NULL, messages_dropped, 1);
         return 0;
     }
     WEFT__COUNT(runtime, NULL, messages_rejected, 1);
+    return result;
+}
+
+/* Posts a message [take] and counts. */
+static int post_counted(weft_runtime *runtime, weft_pid target, weft_msg *msg) {
+    int result = weft__send_try_outside(runtime, weft__target(target), msg);
+    if (result == WEFT_E_NOPROC) {
+        weft__msg_free(runtime, NULL, msg);
+        WEFT__COUNT(runtime, NULL, messages_rejected, 1);
+    }
     return result;
 }
 
@@ -229,9 +242,10 @@ int weft_runtime_kill_actor(weft_runtime *runtime, weft_pid target) {
 
 int weft__port_request(weft_runtime *runtime, struct weft__port *port,
                        const struct weft__request *request) {
-    int result = check_target(runtime, request->target);
+    int result = request->deliver != NULL ? 0 : check_target(runtime, request->target);
     struct weft__draft draft = {.data = request->data,
                                 .size = request->size,
+                                .buf = request->buf,
                                 .tag = request->tag,
                                 .kind = WEFT_MSG_REQUEST,
                                 .wide = true};
@@ -246,7 +260,8 @@ int weft__port_request(weft_runtime *runtime, struct weft__port *port,
     msg->weft__from = weft__from(port->slot);
     msg->weft__u.weft__r.weft__ref = request->reference;
     msg->weft__u.weft__r.weft__value = (int64_t)request->deadline_ns;
-    return post_counted(runtime, request->target, msg);
+    return request->deliver != NULL ? request->deliver(runtime, request->cookie, msg)
+                                    : post_counted(runtime, request->target, msg);
 }
 
 /* The answer with this reference, or NULL at the deadline. */
@@ -271,11 +286,8 @@ static weft_msg *wait_answer(weft_runtime *runtime, struct weft__port *port,
     }
 }
 
-int weft_runtime_call(weft_runtime *runtime, weft_pid target, uint32_t tag, const void *data,
-                      size_t size, uint64_t timeout_ns, weft_msg **ret_reply) {
-    if (runtime == NULL || ret_reply == NULL || (data == NULL && size != 0)) {
-        return -EINVAL;
-    }
+int weft__runtime_call(weft_runtime *runtime, struct weft__request *request, uint64_t timeout_ns,
+                       weft_msg **ret_reply) {
     *ret_reply = NULL;
     if (weft__scheduler_current() != NULL) {
         return -EDEADLK;
@@ -289,17 +301,11 @@ int weft_runtime_call(weft_runtime *runtime, weft_pid target, uint32_t tag, cons
         return result;
     }
     uint64_t wait_ns = timeout_ns == 0 ? runtime->config.call_timeout_ns : timeout_ns;
-    struct weft__request request = {
-        .target = target,
-        .data = data,
-        .size = size,
-        .tag = tag,
-        .deadline_ns = weft_add_saturated(weft__now(&runtime->core), wait_ns),
-        .reference = (uint64_t)++port->seq << 32 | REFERENCE_OUTSIDE,
-    };
-    result = weft__port_request(runtime, port, &request);
+    request->deadline_ns = weft_add_saturated(weft__now(&runtime->core), wait_ns);
+    request->reference = (uint64_t)++port->seq << 32 | REFERENCE_OUTSIDE;
+    result = weft__port_request(runtime, port, request);
     if (result == 0) {
-        weft_msg *reply = wait_answer(runtime, port, &request);
+        weft_msg *reply = wait_answer(runtime, port, request);
         result = reply == NULL ? -ETIMEDOUT : weft_msg_status(reply);
         if (reply != NULL) {
             WEFT__COUNT(runtime, NULL, messages_handled, 1);
@@ -312,6 +318,15 @@ int weft_runtime_call(weft_runtime *runtime, weft_pid target, uint32_t tag, cons
     }
     weft__port_release(runtime, port);
     return result;
+}
+
+int weft_runtime_call(weft_runtime *runtime, weft_pid target, uint32_t tag, const void *data,
+                      size_t size, uint64_t timeout_ns, weft_msg **ret_reply) {
+    if (runtime == NULL || ret_reply == NULL || (data == NULL && size != 0)) {
+        return -EINVAL;
+    }
+    struct weft__request request = {.target = target, .data = data, .size = size, .tag = tag};
+    return weft__runtime_call(runtime, &request, timeout_ns, ret_reply);
 }
 
 void weft_runtime_msg_release(weft_runtime *runtime, weft_msg **msg) {

@@ -33,6 +33,10 @@ void weft__port_drain(weft_runtime *runtime, struct weft__port *port);
 
 /* Sends a request from a port. deadline_ns on the runtime's clock. Errors as weft_send. */
 struct weft__request {
+    /* Finds the target and sends msg [take]; NULL: target is known. */
+    int (*deliver)(weft_runtime *runtime, void *cookie, weft_msg *msg);
+    void *cookie;
+    weft_buf *buf; /* data lies in it; or NULL */
     weft_pid target;
     const void *data;
     size_t size;
@@ -42,6 +46,12 @@ struct weft__request {
 };
 int weft__port_request(weft_runtime *runtime, struct weft__port *port,
                        const struct weft__request *request);
+/* As weft_runtime_call and weft_cq_call; deadline and reference are filled in. */
+int weft__runtime_call(weft_runtime *runtime, struct weft__request *request, uint64_t timeout_ns,
+                       weft_msg **ret_reply);
+int weft__cq_call(weft_cq *queue, struct weft__request *request, uint64_t timeout_ns,
+                  uint64_t token);
+weft_runtime *weft__cq_runtime(const weft_cq *queue);
 
 /* A push to a port's mailbox found it idle. Any thread. */
 WEFT_INLINE void weft__port_wake(weft_runtime *runtime, struct weft_ctx *slot) {

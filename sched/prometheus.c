@@ -69,6 +69,12 @@ static const struct series counters[] = {
     SERIES(io_timeouts, "Idle, connect, handshake and linger timeouts."),
     SERIES(tls_handshakes, "TLS handshakes done."),
     SERIES(tls_failures, "TLS handshakes and records that failed."),
+    SERIES(virtual_activations, "Virtual actors activated."),
+    SERIES(virtual_passivations, "Virtual actors passivated."),
+    SERIES(virtual_loads, "States loaded from stores."),
+    SERIES(virtual_saves, "States saved to stores."),
+    SERIES(virtual_store_errors, "Operations of stores that failed."),
+    SERIES(virtual_forgotten, "Init arguments not remembered for want of room."),
 };
 
 #undef SERIES

@@ -4,7 +4,7 @@
  * into the queue. The hottest code of the library. Runs on a scheduler's thread, outside its
  * biased lock (user code may get stuck here).
  */
-#include "sched/actor.h"
+#include "sched/chain.h"
 
 enum {
     PUBLISH_EVERY = 16, /* handled messages between two updates of mailbox.consumed */
@@ -90,6 +90,21 @@ WEFT_INLINE bool take_batch(struct weft__scheduler *s, struct weft_ctx *ctx, uin
 
 /* ---- handling one message ------------------------------------------------------------------ */
 
+/* The caller whose request crashed a virtual actor is told when the mailbox is closed, so that its
+ * next call finds another activation: the request goes back in front of what waits. */
+static WEFT_NOINLINE bool keep_for_end(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                       weft_msg *msg) {
+    if ((weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) == 0 || !weft__is_request(msg) ||
+        (ctx->life & WEFT__LIFE_EXITING) != 0) {
+        return false;
+    }
+    msg->weft__flags |= WEFT__MSG_TRIED;
+    msg->weft__next = ctx->batch;
+    ctx->batch_last = ctx->batch == 0 ? weft__arena_index(s->messages, msg) : ctx->batch_last;
+    ctx->batch = weft__arena_index(s->messages, msg);
+    return true;
+}
+
 /* Gives a message to the actor, then lets go of it. */
 WEFT_INLINE void receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     s->msg = msg;
@@ -99,11 +114,35 @@ WEFT_INLINE void receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
         msg = s->msg;
         s->msg = NULL;
         /* Its caller learns whether the answer was forgotten or nobody is left to give it. */
-        weft__msg_release(s, ctx, msg, result < 0 ? WEFT_E_NOPROC : WEFT_E_NOREPLY);
+        if (weft_likely(result >= 0) || !keep_for_end(s, ctx, msg)) {
+            weft__msg_release(s, ctx, msg, result < 0 ? WEFT_E_NOPROC : WEFT_E_NOREPLY);
+        }
     }
     if (weft_unlikely(result != WEFT_CONTINUE)) {
         weft_exit(ctx, result == WEFT_STOP ? 0 : result > 0 ? -EINVAL : result);
     }
+}
+
+void weft__init_done(struct weft_ctx *ctx, int result) {
+    if (result < 0) {
+        /* The first reason wins, but terminate is not due either way. */
+        weft_exit(ctx, result);
+        return;
+    }
+    ctx->life |= WEFT__LIFE_INITED;
+    if (result != WEFT_CONTINUE) {
+        weft_exit(ctx, result == WEFT_STOP ? 0 : -EINVAL);
+    }
+}
+
+void weft__init_run(struct weft__scheduler *s, struct weft_ctx *ctx, const void *arg, size_t size) {
+    int result = 0;
+    s->msg = NULL;
+    WEFT__POINT(s->core, WEFT__POINT_HANDLER);
+    if (ctx->type->def.init != NULL) {
+        result = ctx->type->def.init(ctx, ctx->state, arg, size);
+    }
+    weft__init_done(ctx, result);
 }
 
 static void run_init(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
@@ -118,16 +157,8 @@ static void run_init(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *
         result = ctx->type->def.init(ctx, ctx->state, weft_msg_data(msg), msg->weft__size);
     }
     weft__msg_done(s, ctx, msg);
-    if (result < 0) {
-        /* The first reason wins, but terminate is not due either way. */
-        weft_exit(ctx, result);
-        return;
-    }
-    ctx->life |= WEFT__LIFE_INITED;
-    if (result != WEFT_CONTINUE) {
-        weft_exit(ctx, result == WEFT_STOP ? 0 : -EINVAL);
-    }
-    if (attachment != NULL && (ctx->life & WEFT__LIFE_EXITING) == 0) {
+    weft__init_done(ctx, result);
+    if (attachment != NULL && result >= 0 && (ctx->life & WEFT__LIFE_EXITING) == 0) {
         attachment->calls->start(attachment);
     }
 }
@@ -177,6 +208,10 @@ static void expire_calls(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
         msg->weft__from = 0;
         msg->weft__u.weft__r.weft__ref = token;
         msg->weft__u.weft__r.weft__value = -ETIMEDOUT;
+        if (weft_unlikely((ctx->life & WEFT__LIFE_HOLD) != 0) &&
+            s->runtime->virtuals->stored(s, ctx, msg)) {
+            continue;
+        }
         receive(s, ctx, msg);
         msg = NULL;
     }
@@ -203,10 +238,16 @@ static void unstash(struct weft__scheduler *s, struct weft_ctx *ctx) {
     ctx->life &= ~(uint32_t)WEFT__LIFE_STASH;
 }
 
+/* Should the message wait? Then it was put aside, or answered if nobody could ever serve it. */
 static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     struct weft__ext *ext = ctx->ext;
     if (ext == NULL || ext->calls.count == 0) {
         return false;
+    }
+    if ((msg->weft__flags & WEFT__MSG_CHAIN) != 0 && weft__chain_stick(s, ctx, msg)) {
+        weft_counter_add(&s->counters.messages_handled, 1);
+        weft__answer(s, ctx, msg, -EDEADLK);
+        return true;
     }
     if (weft__arena_index(s->messages, msg) == ctx->anchor) {
         weft__unanchor(s, ctx); /* it outlives its place in the word */
@@ -247,6 +288,16 @@ static void want_ready(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg
     ctx->life |= WEFT__LIFE_WAITERS;
 }
 
+/* A virtual actor with save keeps its state when the runtime stops. */
+static void handle_stop(struct weft__scheduler *s, struct weft_ctx *ctx, int reason) {
+    bool virtual = (weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) != 0;
+    if (weft_unlikely(virtual) && reason == WEFT_E_SHUTDOWN && ctx->type->def.save != NULL) {
+        s->runtime->virtuals->passivate(s, ctx, reason);
+        return;
+    }
+    weft_exit(ctx, reason);
+}
+
 static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     weft_counter_add(&s->counters.signals, 1);
     switch (msg->weft__kind) {
@@ -254,7 +305,7 @@ static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_
         run_init(s, ctx, msg);
         return;
     case WEFT__SIGNAL_STOP:
-        weft_exit(ctx, (int)msg->weft__u.weft__r.weft__value);
+        handle_stop(s, ctx, (int)msg->weft__u.weft__r.weft__value);
         break;
     case WEFT__SIGNAL_KILL:
         ctx->life |= WEFT__LIFE_KILLED;
@@ -279,6 +330,9 @@ static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_
     case WEFT__SIGNAL_UPPER:
         handle_upper(ctx, msg);
         break;
+    case WEFT__SIGNAL_PASSIVATE:
+        s->runtime->virtuals->passivate(s, ctx, (int)msg->weft__u.weft__r.weft__value);
+        break;
     default:
         weft_assert(!"unknown signal");
     }
@@ -295,6 +349,11 @@ static void handle_reply(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
     }
     msg->weft__u.weft__r.weft__ref = token;
     weft_counter_add(&s->counters.messages_handled, 1);
+    if (weft_unlikely((ctx->life & WEFT__LIFE_HOLD) != 0) &&
+        s->runtime->virtuals->stored(s, ctx, msg)) {
+        weft__msg_done(s, ctx, msg);
+        return;
+    }
     receive(s, ctx, msg);
 }
 
@@ -311,7 +370,9 @@ WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
         }
         WEFT_FALLTHROUGH;
     case WEFT_MSG_USER:
-        if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_SERIAL) != 0) && stash(s, ctx, msg)) {
+        if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_SERIAL) != 0 ||
+                          (ctx->life & WEFT__LIFE_HOLD) != 0) &&
+            stash(s, ctx, msg)) {
             return;
         }
         weft_counter_add(&s->counters.messages_handled, 1);
@@ -327,6 +388,10 @@ WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
         weft__busy_remove(ctx, msg->weft__from);
         WEFT_FALLTHROUGH;
     case WEFT_MSG_DONE:
+        if (msg->weft__kind == WEFT_MSG_DONE && ctx->ext != NULL && ctx->ext->jobs > 0) {
+            ctx->ext->jobs--;
+        }
+        WEFT_FALLTHROUGH;
     case WEFT_MSG_DEAD:
         weft_counter_add(&s->counters.signals, 1);
         receive(s, ctx, msg);
@@ -397,7 +462,12 @@ static WEFT_NOINLINE bool attend(struct weft__scheduler *s, struct weft_ctx *ctx
     if ((ctx->life & WEFT__LIFE_WAITERS) != 0) {
         check_waiters(s, ctx, consumed);
     }
-    if ((ctx->life & WEFT__LIFE_STASH) != 0 && ctx->ext->calls.count == 0) {
+    ctx->life &= ~(uint32_t)WEFT__LIFE_TAKEN;
+    if ((ctx->life & WEFT__LIFE_BLOCKED) != 0 && ctx->ext->calls.count == 0) {
+        weft__chain_unblock(s, ctx);
+    }
+    if ((ctx->life & (WEFT__LIFE_STASH | WEFT__LIFE_HOLD)) == WEFT__LIFE_STASH &&
+        (ctx->ext->calls.count == 0 || (ctx->type->traits & WEFT__TRAIT_SERIAL) == 0)) {
         unstash(s, ctx);
     }
     return true;
@@ -417,14 +487,29 @@ static WEFT_NOINLINE uint32_t boost(struct weft__scheduler *s, struct weft_ctx *
     return s->budget;
 }
 
+/* A turn that does not begin with an empty hand. False: the actor ends. */
+static WEFT_NOINLINE bool begin_turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    if ((ctx->life & WEFT__LIFE_FRESH) != 0) {
+        ctx->life &= ~(uint32_t)WEFT__LIFE_FRESH;
+        s->runtime->virtuals->begin(s, ctx);
+        if ((ctx->life & WEFT__LIFE_EXITING) != 0) {
+            return false;
+        }
+    }
+    if (ctx->batch != 0) {
+        absorb(s, ctx);
+    }
+    return true;
+}
+
 WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t consumed = weft_load32_relaxed(&ctx->mailbox.consumed);
     uint32_t handled = 0;
     uint32_t counted = 0; /* of them, in ctx->handled */
     uint32_t limit = s->budget;
     uint32_t sent_before = (uint32_t)weft_load64_relaxed(&s->counters.messages_sent);
-    if (weft_unlikely(ctx->batch != 0)) {
-        absorb(s, ctx);
+    if (weft_unlikely((ctx->batch | (ctx->life & WEFT__LIFE_FRESH)) != 0) && !begin_turn(s, ctx)) {
+        return TURN_ENDED;
     }
     for (;;) {
         /* Sending counts too: a turn is bounded by what it makes others do as well. */
@@ -498,6 +583,7 @@ void weft__run(struct weft__scheduler *s, uint32_t index) {
     if (weft_unlikely(weft_load32_relaxed(&ctx->scheduler) != s->id)) {
         weft_store32_relaxed(&ctx->scheduler, s->id);
     }
+    weft_store64_relaxed(&ctx->active_ns, s->now_ns);
     uint64_t seq = weft_load64_relaxed(&s->run_seq) + 1;
     weft_store64_relaxed(&s->run_seq, seq);
     weft_store32_relaxed(&s->running, index);

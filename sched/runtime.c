@@ -150,6 +150,9 @@ static void free_runtime(weft_runtime *runtime) {
     for (uint32_t id = 0; id < weft_load32_relaxed(&runtime->type_count); id++) {
         weft__free(core, runtime->types[id], sizeof(weft_type), "type");
     }
+    if (runtime->virtuals != NULL) {
+        runtime->virtuals->destroy(runtime);
+    }
     if (runtime->upper_destroy != NULL) {
         runtime->upper_destroy(runtime);
     }

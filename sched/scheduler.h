@@ -54,6 +54,15 @@ enum weft__point {
     WEFT__POINT_SPAWN = 6,
     WEFT__POINT_TIMER = 7,
     WEFT__POINT_PARK = 8,
+    /* of virtual actors; none may lie under a lock */
+    WEFT__POINT_ROUTE = 9,  /* the capability was looked at */
+    WEFT__POINT_LOOK = 10,  /* a reader without the token is among entries and records */
+    WEFT__POINT_TOKEN = 11, /* before one is taken */
+    WEFT__POINT_LEFT = 12,  /* one was left */
+    WEFT__POINT_CLEAR = 13, /* an activation has lost its entry, its record is next */
+    WEFT__POINT_SAVE = 14,  /* between a decision to leave and what comes of it */
+    WEFT__POINT_ASK = 15,   /* somebody was chosen to leave */
+    WEFT__POINT_OFFER = 16, /* a capability is no longer offered, its actors still are there */
 };
 
 #ifdef WEFT_SIM_POINTS
@@ -110,6 +119,12 @@ struct weft__counters {
     weft_counter io_timeouts;
     weft_counter tls_handshakes;
     weft_counter tls_failures;
+    weft_counter virtual_activations;
+    weft_counter virtual_passivations;
+    weft_counter virtual_loads;
+    weft_counter virtual_saves;
+    weft_counter virtual_store_errors;
+    weft_counter virtual_forgotten;
 };
 
 /* A list of actors through weft_ctx.link. */
@@ -291,12 +306,17 @@ struct weft_runtime {
     struct weft__lock types_lock;
     weft_atomic_u32 type_count; /* T1: publishes types[] */
     weft_type *types[WEFT__TYPES_MAX];
-    weft_atomic_u32 queues;     /* completion queues that exist; any thread adds */
-    weft_atomic_u32 upper_busy; /* things of upper layers that must end before threads leave; any
+    weft_atomic_u32 queues;       /* completion queues that exist; any thread adds */
+    weft_atomic_u32 upper_busy;   /* things of upper layers that must end before threads leave; any
                                    thread adds, the thread of the thing takes away */
+    struct weft__lock chain_lock; /* who is stuck behind whom: see chain.h */
+    uint32_t chain_number;        /* last given out; under chain_lock */
     struct weft__lock upper_lock;
     void *upper_shared;                           /* the layer above's, under upper_lock */
     void (*upper_destroy)(weft_runtime *runtime); /* the same */
+    const struct weft__virtual_calls *virtuals;   /* the same; set before the first such actor */
+    void *shards;                                 /* of the layer of virtual actors; the same */
+    weft_atomic_u64 shards_shown; /* the same as an address, for those without the lock. H1 */
     struct weft__lock ports_lock;
     struct weft__port *free_ports; /* under ports_lock */
     struct weft__port *all_ports;  /* under ports_lock */

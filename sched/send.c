@@ -242,6 +242,32 @@ int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid
     return dropped ? -EBUSY : result; /* a dropped request would leave its caller waiting */
 }
 
+int weft__send_try(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target,
+                   weft_msg *msg) {
+    msg->weft__from = weft__from(ctx);
+    stamp(s, msg);
+    bool request = weft__is_request(msg);
+    int result = post(s, target, msg, true);
+    if (weft_likely(result == 0)) {
+        weft_counter_add(&s->counters.messages_sent, 1);
+        return 0;
+    }
+    bool dropped = false;
+    if (result == -EBUSY) {
+        result = refused(s, ctx, target, result, &dropped);
+    }
+    if (result == WEFT_E_NOPROC) {
+        return result;
+    }
+    weft__msg_free(s->runtime, s, msg);
+    if (dropped && !request) {
+        weft_counter_add(&s->counters.messages_sent, 1);
+        weft_counter_add(&s->counters.messages_dropped, 1);
+        return 0;
+    }
+    return dropped ? -EBUSY : result;
+}
+
 static WEFT_NOINLINE int send_other(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data,
                                     size_t size) {
     if (data == NULL && size != 0) {
@@ -354,6 +380,7 @@ void weft__answer(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *req
             reply = request;
         }
     }
+    weft__chain_drop(s->runtime, s, reply);
     weft__msg_drop_payload(reply);
     reply->weft__kind = WEFT_MSG_REPLY;
     reply->weft__size = 0;
@@ -366,7 +393,7 @@ void weft__answer(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *req
 /* May the request's own cell carry the answer? */
 WEFT_INLINE bool reusable(const struct weft__scheduler *s, const struct weft_ctx *ctx,
                           const weft_msg *request, const struct weft__draft *draft) {
-    return draft->buf == NULL && (request->weft__flags & WEFT__MSG_BUF) == 0 &&
+    return draft->buf == NULL && (request->weft__flags & (WEFT__MSG_BUF | WEFT__MSG_CHAIN)) == 0 &&
            weft__arena_index(s->messages, request) != ctx->anchor &&
            draft->size <= weft__class_bytes(request->weft__flags & WEFT__CLASS_MASK) -
                               (size_t)WEFT__WIDE_BYTES;

@@ -27,6 +27,7 @@ enum {
     WEFT__TRAIT_DROP_NEW = 4, /* mailbox policy */
     WEFT__TRAIT_DROP_OLD = 8,
     WEFT__TRAIT_SERIAL = 16,
+    WEFT__TRAIT_VIRTUAL = 32, /* reached by name: see weft__virtual_calls */
 };
 
 /* weft_ctx.life: owner only */
@@ -37,9 +38,14 @@ enum {
     WEFT__LIFE_CLOSED = 8,       /* the mailbox is closed, ending */
     WEFT__LIFE_WAITERS = 16,     /* senders wait for a READY */
     WEFT__LIFE_ANCHOR_DONE = 64, /* the anchor was handled before others of its batch */
-    WEFT__LIFE_STASH = 32,       /* a serial actor holds messages back */
+    WEFT__LIFE_STASH = 32,       /* a serial actor, or one with HOLD, holds messages back */
+    WEFT__LIFE_FRESH = 128,      /* virtual: its first turn is to come, and init with it */
+    WEFT__LIFE_HOLD = 256,       /* virtual: loads or saves; its one call is the store's */
+    WEFT__LIFE_TAKEN = 512,      /* took the request at hand, which has a chain: see chain.h */
+    WEFT__LIFE_BLOCKED = 1024,   /* serial, and has made calls: own is set */
     /* what has to be looked at after a message */
-    WEFT__LIFE_ATTENTION = WEFT__LIFE_EXITING | WEFT__LIFE_WAITERS | WEFT__LIFE_STASH,
+    WEFT__LIFE_ATTENTION = WEFT__LIFE_EXITING | WEFT__LIFE_WAITERS | WEFT__LIFE_STASH |
+                           WEFT__LIFE_TAKEN | WEFT__LIFE_BLOCKED,
 };
 
 struct weft__ext;
@@ -55,6 +61,7 @@ struct weft_ctx {
     weft_atomic_u32 type_id;   /* for inspection; as bound */
     weft_counter handled;      /* messages; owner writes, inspection reads */
     weft_atomic_u64 parent;    /* slot and generation; for inspection; as bound */
+    weft_atomic_u64 active_ns; /* when it ran last; its runner writes; advisory: passivation */
 
     /* the scheduler that runs it */
     alignas(WEFT_CACHELINE) const weft_type *type;
@@ -73,7 +80,10 @@ struct weft_ctx {
     /* small user states live here, with what little is rare */
     alignas(WEFT_CACHELINE) unsigned char small_state[WEFT__STATE_INLINE];
     uint32_t batch_last; /* newest message of batch, while there is one; its runner's */
-    uint32_t spare[3];
+    uint32_t own;        /* chain nodes of a serial actor's calls, by weft__next; its runner's, and
+                            read by others under chain_lock while episode is set */
+    uint32_t own_count;
+    uint32_t episode; /* its runner writes it under chain_lock, where others read it; see chain.h */
 };
 _Static_assert(sizeof(struct weft_ctx) == 3 * WEFT_CACHELINE, "three cache lines an actor");
 _Static_assert(offsetof(struct weft_ctx, type) == WEFT_CACHELINE, "owner's line");
@@ -92,6 +102,7 @@ enum {
     WEFT__SIGNAL_TIMER = 35,      /* weft__ref: entry and its state; weft__tag: timer */
     WEFT__SIGNAL_WANT_READY = 36, /* from a sender whose message was refused */
     WEFT__SIGNAL_UPPER = 37,      /* for the actor's attachment; token and status */
+    WEFT__SIGNAL_PASSIVATE = 38,  /* virtual; weft__value: the reason, see weft__virtual_calls */
 };
 
 /* Who a message is from: slot and generation of a local actor, 0 for outside. One load where

@@ -61,6 +61,12 @@ static const struct place places[] = {
     PLACE(io_timeouts),
     PLACE(tls_handshakes),
     PLACE(tls_failures),
+    PLACE(virtual_activations),
+    PLACE(virtual_passivations),
+    PLACE(virtual_loads),
+    PLACE(virtual_saves),
+    PLACE(virtual_store_errors),
+    PLACE(virtual_forgotten),
 };
 _Static_assert(sizeof(places) / sizeof(places[0]) * sizeof(weft_counter) ==
                    sizeof(struct weft__counters),

@@ -4,7 +4,7 @@
  *
  * An attachment belongs to one actor (a connection, a listener, a socket) and follows its life. An
  * upper is the state such a layer keeps per scheduler: it is polled once per step, and says when
- * it wants to be polled next. Everything is called on the scheduler's own thread, but for destroy.
+ * it wants to be polled next. Virtual actors have calls of their own, common to all of a runtime. Everything is called on the scheduler's own thread, but for destroy.
  */
 #ifndef WEFT_SCHED_UPPER_H
 #define WEFT_SCHED_UPPER_H
@@ -34,6 +34,22 @@ struct weft__attachment_calls {
 
 struct weft__attachment {
     const struct weft__attachment_calls *calls;
+};
+
+/* What the layer of virtual actors does for one of them (WEFT__TRAIT_VIRTUAL), in the place of an
+ * attachment, which would cost each of them memory. On the scheduler that runs the actor. */
+struct weft__virtual_calls {
+    /* The first turn: runs init, or begins to load. */
+    void (*begin)(struct weft__scheduler *s, struct weft_ctx *ctx);
+    /* With WEFT__LIFE_HOLD, an answer [borrow] or a timeout came; false: not the store's. */
+    bool (*stored)(struct weft__scheduler *s, struct weft_ctx *ctx, const weft_msg *msg);
+    /* WEFT__SIGNAL_PASSIVATE; negative: the actor must end with that, else only if it is idle. */
+    void (*passivate)(struct weft__scheduler *s, struct weft_ctx *ctx, int reason);
+    /* The actor has ended; left: the messages that are to go on to its next activation, linked,
+     * oldest first [take]; 0: none. Afterwards its slot may be let again. */
+    void (*end)(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left);
+    /* The runtime is destroyed; any thread. */
+    void (*destroy)(struct weft_runtime *runtime);
 };
 
 struct weft__upper;

@@ -46,6 +46,18 @@ enum weft_mailbox_policy {
 
 #define WEFT_MAILBOX_UNBOUNDED UINT32_MAX
 
+/* For types of virtual actors (weft/virtual.h). save makes a buffer of the state [out]; it must hold
+ * everything restore needs, and nothing is changed by it: the actor may go on afterwards. *ret_saved
+ * left NULL: there is nothing to keep. A negative result: the actor stays active. It is called when
+ * the actor is idle. */
+typedef int (*weft_save_fn)(weft_ctx *ctx, void *state, weft_buf **ret_saved);
+/* Instead of init, when there is something saved: data [borrow] and the save_version of the type
+ * that saved it. Results as init. */
+typedef int (*weft_restore_fn)(weft_ctx *ctx, void *state, const void *data, size_t size,
+                               uint32_t version);
+
+#define WEFT_IDLE_NEVER UINT64_MAX
+
 enum weft_type_flags {
     /* User messages and requests wait while a call of the actor's own is pending. Replies, timers,
      * signals and what happens to its stream (WEFT_MSG_IO) do not. */
@@ -63,6 +75,19 @@ typedef struct weft_type_def {
     uint32_t mailbox_policy;     /* enum weft_mailbox_policy */
     uint32_t flags;              /* enum weft_type_flags */
     uint32_t mailbox_low;        /* low-water mark for READY; 0: half of mailbox_max */
+
+    /* of virtual actors only */
+    uint64_t idle_ns;          /* passivate after this long without a message; 0: the configured
+                                  default (shard.idle, off); WEFT_IDLE_NEVER */
+    uint64_t active_max;       /* passivate the least recently used above so many; 0: no limit */
+    uint64_t active_bytes_max; /* the same for states and what weft_account says; 0: no limit */
+    weft_save_fn save;         /* with restore and store, or all three NULL */
+    weft_restore_fn restore;
+    weft_store *store;         /* [borrow], must outlive the runtime */
+    uint64_t store_timeout_ns; /* of one operation; 0: the configured default, 5s */
+    uint32_t save_version;     /* what restore will be told */
+
+    void *cookie; /* [borrow] whatever the program wants its actors to find: weft_type_cookie */
 } weft_type_def;
 
 #define WEFT_TYPE_DEF_INIT sizeof(weft_type_def)
@@ -75,6 +100,7 @@ WEFT_API WEFT_MUSTUSE int weft_type_register(weft_runtime *runtime, const weft_t
 /* A registered type by name, or NULL. Any thread. */
 WEFT_API const weft_type *weft_type_find(weft_runtime *runtime, const char *name);
 WEFT_API const char *weft_type_name(const weft_type *type);
+WEFT_API void *weft_type_cookie(const weft_type *type);
 
 /* ---- spawn --------------------------------------------------------------------------------- */
 

@@ -87,6 +87,17 @@ typedef struct weft_config {
     uint32_t io_handshakes;   /* io.handshakes: of clients, at once per scheduler; 256 */
     uint64_t io_spin_ns;      /* io.spin: scheduler.spin of a scheduler that has sockets; 5us */
     bool io_spin_none;        /* io.spin = 0 */
+
+    /* [shard] */
+    uint64_t
+        shard_idle_ns; /* shard.idle: virtual actors not used for so long are passivated; off */
+    uint64_t shard_remember_bytes;   /* shard.remember: init arguments of inactive actors; 64M */
+    uint64_t shard_store_timeout_ns; /* shard.store_timeout: of one operation of a store; 5s */
+    uint32_t shards;                 /* shard.count: 1..65536, the same on all nodes; 4096 */
+    uint32_t shard_strategy;  /* shard.strategy = rendezvous | bounded | modulo: rendezvous */
+    uint32_t shard_hash;      /* shard.hash = xxh3 | phash2: enum weft_shard_hash; xxh3 */
+    uint32_t shard_weight;    /* shard.weight: this node's share beside others, 1..10000; 1 */
+    bool shard_remember_none; /* shard.remember = 0 */
 } weft_config;
 
 #define WEFT_CONFIG_INIT sizeof(weft_config)

@@ -43,6 +43,8 @@ typedef struct weft_type weft_type;
 typedef struct weft_msg weft_msg;
 /* A reference-counted, immutable payload. */
 typedef struct weft_buf weft_buf;
+/* Where virtual actors keep their state: see weft/store.h. */
+typedef struct weft_store weft_store;
 
 /* The version of the library that is linked, "0.1.0". Any thread. */
 WEFT_API const char *weft_version(void);

@@ -23,6 +23,13 @@ enum {
     WEFT_E_NOCONN = -5009,   /* the pid belongs to a node that is not connected */
     WEFT_E_TLS = -5010,     /* TLS: certificate, handshake or record is wrong; see weft_tls_error */
     WEFT_E_RESOLVE = -5011, /* the host name has no address */
+    WEFT_E_NOCAPABILITY = -5012, /* no node offers the capability */
+    WEFT_E_REBALANCING = -5013,  /* the capability or shard is being moved; also an exit reason */
+    WEFT_E_INACTIVE = -5014,     /* the virtual actor is not active, and was not to be activated */
+    WEFT_E_CRASHED = -5015,      /* the virtual actor crashed before it answered */
+    WEFT_E_VERSION = -5016,      /* the store has another version of the state than expected */
+    WEFT_E_BREAKER = -5017,      /* too many failures lately: refused without trying */
+    WEFT_E_REMOTE = -5018,       /* the other node failed to carry the request out */
 };
 
 /* Name of a result, "WEFT_E_NOPROC: no such actor" or the text of an errno. Never NULL. The

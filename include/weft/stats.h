@@ -60,6 +60,12 @@ typedef struct weft_stats {
     uint64_t io_submitted;      /* operations given to it */
     uint64_t io_overflows;      /* times its completion queue was full; nothing is lost */
     uint64_t tls_failures;      /* handshakes and records that were wrong */
+    uint64_t virtual_activations;
+    uint64_t virtual_passivations; /* activations ended because nobody used them, or on request */
+    uint64_t virtual_loads;        /* states loaded from stores */
+    uint64_t virtual_saves;        /* states saved */
+    uint64_t virtual_store_errors; /* operations of stores that failed or timed out */
+    uint64_t virtual_forgotten;    /* init arguments not remembered: shard.remember is used up */
 } weft_stats;
 #define WEFT_STATS_INIT sizeof(weft_stats) /* for struct_size, which the caller sets */
 

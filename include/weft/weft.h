@@ -16,8 +16,11 @@
 #include <weft/msg.h>
 #include <weft/pid.h>
 #include <weft/runtime.h>
+#include <weft/shard.h>
 #include <weft/stats.h>
+#include <weft/store.h>
 #include <weft/stream.h>
 #include <weft/tls.h>
+#include <weft/virtual.h>
 
 #endif

@@ -86,13 +86,22 @@ def check_arrow(source, report):
             report(source.path, line, f"the library must not include {target}")
 
 
+def is_of_examples(root, folder, target):
+    """True for a header below examples/, named from there or from the folder of the file."""
+    for start in ("examples", folder):
+        path = os.path.normpath(os.path.join(start, target))
+        if path.startswith("examples/") and os.path.isfile(os.path.join(root, path)):
+            return True
+    return False
+
+
 def check_public(root, source, report):
     """Public headers and examples see nothing internal; an example may have headers of its own."""
     public = source.path.startswith("include/")
     if not public and not source.path.startswith("examples/"):
         return
     for line, quote, target in source.includes(INCLUDE):
-        if not public and os.path.isfile(os.path.join(root, "examples", target)):
+        if not public and is_of_examples(root, os.path.dirname(source.path), target):
             continue
         if quote == '"' or target.split("/", 1)[0] in LAYERS:
             report(source.path, line, f"only public headers may be included here: {target}")

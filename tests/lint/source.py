@@ -5,7 +5,7 @@ import re
 
 C_FOLDERS = ["include", "core", "sched", "io", "dist", "shard", "tests", "perf", "examples"]
 TEXT_ENDINGS = (".c", ".h", ".py", ".sh", ".build", ".md", ".txt", ".ini")
-TEXT_NAMES = ("dev", "run", "compare", "http-compare")
+TEXT_NAMES = ("dev", "run", "compare", "http-compare", "redis-compare")
 SKIPPED_FOLDERS = re.compile(r"^(?:build.*|\.git|corpus|__pycache__)$")
 
 COMMENT_OR_STRING = re.compile(

@@ -42,6 +42,8 @@ PLANTED = [
     ("include/weft/a.h", '#include "core/defs.h"\n', "only public headers"),
     ("include/weft/a.h", "#include <ck_ring.h>\n", "must not need ck_ring.h"),
     ("examples/a.c", '#include "core/defs.h"\n', "only public headers"),
+    ("examples/resp/a.c", '#include "core/defs.h"\n', "only public headers"),
+    ("examples/resp/a.c", '#include "../../tests/lint/own.h"\n', "only public headers"),
     ("sched/a.c", "#include <liburing.h>\n", "liburing outside"),
     ("io/tcp.c", "void f(void) { io_uring_submit(r); }\n", "liburing outside"),
     ("io/tcp.c", "#include <wolfssl/ssl.h>\n", "wolfSSL outside"),
@@ -92,6 +94,9 @@ ALLOWED = [
     ("core/atomic.h", "static void f(int *x) { __atomic_store_n(x, 1, 0); }\n"),
     ("io/uring.c", "#include <liburing.h>\n#include \"sched/run.h\"\n"),
     ("io/tls.c", "#include <wolfssl/options.h>\n"),
+    ("examples/resp/own.h", "int own(void);\n"),
+    ("examples/resp/a.c", '#include "own.h"\n#include "../b.h"\n#include "resp/own.h"\n'),
+    ("examples/b.h", "int b(void);\n"),
     ("tests/unit/test_a.c", "int main(void) { printf(\"x\"); exit(0); }\n"),
     ("core/long.c", LONG_FUNCTION),
     ("tests/lint/long_functions.txt", "core/long.c weft__long 78\n"),
@@ -132,6 +137,7 @@ class PlantedTest(unittest.TestCase):
         return count, output.getvalue()
 
     def test_every_planted_violation_is_reported(self):
+        self.plant("tests/lint/own.h", "int own(void);\n")
         for path, content, words in PLANTED:
             with self.subTest(path=path, words=words):
                 self.plant(path, content)

@@ -284,6 +284,8 @@ static bool reply_status_allowed(const struct mix *mix, const struct mix_call *c
         return full;
     case WEFT_E_SHUTDOWN:
         return mix->stopping;
+    case -EDEADLK: /* a circle of serial actors, one of which held the request back */
+        return message->forwards > 0 || (target->kind == MIX_KIND_SERIAL && message->received == 0);
     case -ENOMEM:
         return mix_may_fail(mix);
     default:

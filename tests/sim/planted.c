@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Runs the mix and the burst over many seeds against the library this program is linked with, each seed once.
- *   planted find [first [last]]    the library has a planted defect: success when a seed fails
- *   planted clean [first [last]]   it has none: success when no seed fails
+ * Runs the mix, the burst and the edge over many seeds against the library this program is linked
+ * with, each seed once.
+ *   planted find [first [last]]        it has a planted defect: success when a seed fails
+ *   planted find-edge [first [last]]   the same, in virtual actors: runs the edge only
+ *   planted clean [first [last]]       it has none: success when no seed fails
  * The seeds run in a child, because a defect may also crash or hang; which seed that was stands in
  * shared memory.
  */
@@ -16,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "mix.h"
+#include "edge.h"
 
 enum {
     SEED_FIRST = 1,
@@ -30,22 +32,34 @@ struct progress {
     mix_report report;
 };
 
-static void seeds_run(struct progress *progress, uint64_t first, uint64_t last) {
-    for (uint64_t seed = first; seed <= last && !progress->report.failed; seed++) {
+typedef void (*workload_fn)(const mix_options *options, mix_report *ret_report);
+
+static const workload_fn workloads[] = {edge_run, mix_run, burst_run};
+enum { WORKLOADS = 3, WORKLOADS_EDGE = 1 };
+
+struct seeds {
+    uint64_t first;
+    uint64_t last;
+    uint32_t workloads;
+};
+
+static void seeds_run(struct progress *progress, const struct seeds *seeds) {
+    for (uint64_t seed = seeds->first; seed <= seeds->last; seed++) {
         progress->seed = seed;
         (void)alarm(SEED_SECONDS);
         mix_options options = {.seed = seed, .nest_max = 1 + (uint32_t)(seed % 3)};
-        mix_run(&options, &progress->report);
-        progress->steps += progress->report.steps;
-        if (!progress->report.failed) {
-            burst_run(&options, &progress->report);
+        for (uint32_t i = 0; i < seeds->workloads; i++) {
+            workloads[i](&options, &progress->report);
             progress->steps += progress->report.steps;
+            if (progress->report.failed) {
+                return;
+            }
         }
     }
 }
 
 /* Runs the seeds in a child; true when one failed. */
-static bool seeds_fail(uint64_t first, uint64_t last) {
+static bool seeds_fail(const struct seeds *seeds) {
     struct progress *progress =
         mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (progress == MAP_FAILED) {
@@ -58,7 +72,7 @@ static bool seeds_fail(uint64_t first, uint64_t last) {
         exit(2);
     }
     if (child == 0) {
-        seeds_run(progress, first, last);
+        seeds_run(progress, seeds);
         _exit(0);
     }
     int status = 0;
@@ -78,18 +92,24 @@ static bool seeds_fail(uint64_t first, uint64_t last) {
         printf("seed %llu: %s\n", seed, progress->report.text);
         return true;
     }
-    printf("seeds %llu to %llu: nothing found in %llu steps\n", (unsigned long long)first, seed,
-           (unsigned long long)progress->steps);
+    printf("seeds %llu to %llu: nothing found in %llu steps\n", (unsigned long long)seeds->first,
+           seed, (unsigned long long)progress->steps);
     return false;
 }
 
 int main(int count, char **arguments) {
-    bool find = count >= 2 && strcmp(arguments[1], "find") == 0;
-    if (count < 2 || (!find && strcmp(arguments[1], "clean") != 0)) {
-        (void)fprintf(stderr, "usage: %s find|clean [first-seed [last-seed]]\n", arguments[0]);
+    const char *what = count >= 2 ? arguments[1] : "";
+    bool edge = strcmp(what, "find-edge") == 0;
+    bool find = edge || strcmp(what, "find") == 0;
+    if (!find && strcmp(what, "clean") != 0) {
+        (void)fprintf(stderr, "usage: %s find|find-edge|clean [first-seed [last-seed]]\n",
+                      arguments[0]);
         return 2;
     }
-    uint64_t first = count >= 3 ? strtoull(arguments[2], NULL, 0) : SEED_FIRST;
-    uint64_t last = count >= 4 ? strtoull(arguments[3], NULL, 0) : count >= 3 ? first : SEED_LAST;
-    return seeds_fail(first, last) == find ? 0 : 1;
+    struct seeds seeds = {SEED_FIRST, SEED_LAST, edge ? WORKLOADS_EDGE : WORKLOADS};
+    if (count >= 3) {
+        seeds.first = strtoull(arguments[2], NULL, 0);
+        seeds.last = count >= 4 ? strtoull(arguments[3], NULL, 0) : seeds.first;
+    }
+    return seeds_fail(&seeds) == find ? 0 : 1;
 }

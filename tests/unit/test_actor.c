@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Actors: types, spawn, what an actor knows about itself, and every way one ends.
+ * Actors: spawn, what an actor knows about itself, and every way one ends.
  */
 #include "tests/unit/support.h"
 
@@ -10,64 +10,6 @@ static int receive_nothing(weft_ctx *ctx, void *state, weft_msg *msg) {
     (void)msg;
     return WEFT_CONTINUE;
 }
-
-/* ---- types --------------------------------------------------------------------------------- */
-
-START_TEST(bad_definitions_are_invalid) {
-    struct rig rig = rig_start(1);
-    const weft_type_def good = puppet_def("good");
-    const weft_type *type = NULL;
-    char long_name[65];
-    memset(long_name, 'n', 64);
-    long_name[64] = '\0';
-    weft_type_def def = good;
-    def.struct_size = 0;
-    ck_assert_int_eq(weft_type_register(rig.runtime, &def, &type), -EINVAL);
-    def.struct_size = sizeof(def) + 8;
-    ck_assert_int_eq(weft_type_register(rig.runtime, &def, &type), -EINVAL);
-    def = good;
-    def.name = NULL;
-    ck_assert_int_eq(weft_type_register(rig.runtime, &def, &type), -EINVAL);
-    def.name = "";
-    ck_assert_int_eq(weft_type_register(rig.runtime, &def, &type), -EINVAL);
-    def.name = long_name;
-    ck_assert_int_eq(weft_type_register(rig.runtime, &def, &type), -EINVAL);
-    def = good;
-    def.receive = NULL;
-    ck_assert_int_eq(weft_type_register(rig.runtime, &def, &type), -EINVAL);
-    def = good;
-    def.mailbox_policy = 3;
-    ck_assert_int_eq(weft_type_register(rig.runtime, &def, &type), -EINVAL);
-    def = good;
-    def.flags = 2;
-    ck_assert_int_eq(weft_type_register(rig.runtime, &def, &type), -EINVAL);
-    ck_assert_int_eq(weft_type_register(rig.runtime, NULL, &type), -EINVAL);
-    ck_assert_int_eq(weft_type_register(rig.runtime, &good, NULL), -EINVAL);
-    ck_assert_int_eq(weft_type_register(NULL, &good, &type), -EINVAL);
-    ck_assert_ptr_null(type);
-    rig_stop(&rig);
-}
-END_TEST
-
-START_TEST(a_type_is_found_by_its_name_and_a_name_is_given_once) {
-    struct rig rig = rig_start(1);
-    char name[64];
-    memset(name, 'n', 63);
-    name[63] = '\0';
-    weft_type_def def = puppet_def(name);
-    const weft_type *type = rig_type(&rig, &def);
-    name[0] = 'x'; /* the name was copied */
-    ck_assert_int_eq(weft_type_name(type)[0], 'n');
-    ck_assert_ptr_null(weft_type_find(rig.runtime, name));
-    ck_assert_ptr_null(weft_type_find(rig.runtime, NULL));
-    name[0] = 'n';
-    ck_assert_ptr_eq(weft_type_find(rig.runtime, name), type);
-    const weft_type *again = NULL;
-    ck_assert_int_eq(weft_type_register(rig.runtime, &def, &again), -EEXIST);
-    ck_assert_ptr_null(again);
-    rig_stop(&rig);
-}
-END_TEST
 
 /* ---- spawn --------------------------------------------------------------------------------- */
 
@@ -657,8 +599,6 @@ int main(void) {
     Suite *suite = suite_create("actor");
     TCase *tcase = tcase_create("types and spawn");
     tcase_set_timeout(tcase, 60);
-    tcase_add_test(tcase, bad_definitions_are_invalid);
-    tcase_add_test(tcase, a_type_is_found_by_its_name_and_a_name_is_given_once);
     tcase_add_test(tcase, bad_spawn_arguments_are_invalid);
     tcase_add_loop_test(tcase, the_argument_is_copied_whatever_its_size, 0, SCHEDULER_CASES);
     tcase_add_test(tcase, state_of_any_size_is_zeroed_aligned_and_its_own);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Configuration values: what text each key takes, what zero stands for, which ranges hold, what an
- * error line says, and the rules for structs of other sizes. Files and the environment:
+ * Configuration values: what text each key takes, what zero stands for, which ranges hold and what
+ * an error line says. Structs of other sizes: test_config_struct.c; files and the environment:
  * test_config_load.c.
  */
 #define _GNU_SOURCE 1
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <weft/shard.h>
 
 enum { ERROR_BYTES = 512 };
 
@@ -110,6 +111,13 @@ START_TEST(resolve_fills_in_the_documented_defaults) {
     ck_assert_uint_eq(config.watchdog_ns, 5000000);
     ck_assert_uint_eq(config.stuck_ns, 100000000);
     ck_assert_uint_eq(config.log_level, WEFT_LOG_INFO);
+    ck_assert_uint_eq(config.shards, 4096);
+    ck_assert_uint_eq(config.shard_strategy, WEFT_STRATEGY_RENDEZVOUS);
+    ck_assert_uint_eq(config.shard_hash, WEFT_SHARD_HASH_XXH3);
+    ck_assert_uint_eq(config.shard_weight, 1);
+    ck_assert_uint_eq(config.shard_idle_ns, 0);
+    ck_assert_uint_eq(config.shard_remember_bytes, 64ull << 20);
+    ck_assert_uint_eq(config.shard_store_timeout_ns, 5000000000ull);
 }
 END_TEST
 
@@ -175,6 +183,20 @@ static const struct {
     {"io.handshakes", "1", "1"},
     {"io.spin", "0", "0"},
     {"io.spin", "50us", "50us"},
+    {"shard.count", "1", "1"},
+    {"shard.count", "65536", "64K"},
+    {"shard.strategy", "rendezvous", "rendezvous"},
+    {"shard.strategy", "bounded", "bounded"},
+    {"shard.strategy", "modulo", "modulo"},
+    {"shard.hash", "xxh3", "xxh3"},
+    {"shard.hash", "phash2", "phash2"},
+    {"shard.weight", "10000", "10000"},
+    {"shard.idle", "off", "off"},
+    {"shard.idle", "1ms", "1ms"},
+    {"shard.idle", "600s", "10m"},
+    {"shard.remember", "0", "0"},
+    {"shard.remember", "1M", "1M"},
+    {"shard.store_timeout", "250ms", "250ms"},
 };
 
 START_TEST(every_key_round_trips_from_text) {
@@ -325,9 +347,11 @@ END_TEST
 
 START_TEST(zero_is_refused_where_it_would_mean_the_default) {
     static const char *const names[] = {
-        "scheduler.count",  "scheduler.budget", "scheduler.ring",   "actor.max",    "actor.mailbox",
-        "actor.message",    "actor.calls",      "actor.timers",     "memory.arena", "memory.pool",
-        "blocking.threads", "blocking.queue",   "scheduler.driven", "log.level"};
+        "scheduler.count",  "scheduler.budget",   "scheduler.ring",   "actor.max",
+        "actor.mailbox",    "actor.message",      "actor.calls",      "actor.timers",
+        "memory.arena",     "memory.pool",        "blocking.threads", "blocking.queue",
+        "scheduler.driven", "log.level",          "shard.count",      "shard.weight",
+        "shard.idle",       "shard.store_timeout"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         assert_refused(names[i], "0");
     }
@@ -342,6 +366,10 @@ START_TEST(words_are_whole_and_lower_case) {
     assert_refused("scheduler.pin", "cpus");
     assert_refused("scheduler.steal", "auto");
     assert_refused("memory.huge_pages", "1");
+    assert_refused("shard.strategy", "custom"); /* set by the program, with its function */
+    assert_refused("shard.strategy", "1");
+    assert_refused("shard.hash", "XXH3");
+    assert_refused("shard.idle", "none");
 }
 END_TEST
 
@@ -380,6 +408,8 @@ START_TEST(zero_sets_the_none_flag_and_a_value_clears_it) {
     ck_assert_int_eq(weft_config_set(&config, "scheduler.spin", "0", NULL, 0), 0);
     ck_assert_int_eq(weft_config_set(&config, "scheduler.lifo", "0", NULL, 0), 0);
     ck_assert_int_eq(weft_config_set(&config, "watchdog.period", "0", NULL, 0), 0);
+    ck_assert_int_eq(weft_config_set(&config, "shard.remember", "0", NULL, 0), 0);
+    ck_assert(config.shard_remember_none);
     ck_assert(config.spin_none);
     ck_assert(config.lifo_none);
     ck_assert(config.watchdog_none);
@@ -388,13 +418,28 @@ START_TEST(zero_sets_the_none_flag_and_a_value_clears_it) {
     ck_assert_uint_eq(resolved.spin_ns, 0);
     ck_assert_uint_eq(resolved.lifo_max, 0);
     ck_assert_uint_eq(resolved.watchdog_ns, 0);
+    ck_assert_uint_eq(resolved.shard_remember_bytes, 0);
     ck_assert_int_eq(weft_config_set(&config, "scheduler.spin", "1us", NULL, 0), 0);
     ck_assert_int_eq(weft_config_set(&config, "scheduler.lifo", "1", NULL, 0), 0);
     ck_assert_int_eq(weft_config_set(&config, "watchdog.period", "1ms", NULL, 0), 0);
+    ck_assert_int_eq(weft_config_set(&config, "shard.remember", "2K", NULL, 0), 0);
+    ck_assert(!config.shard_remember_none);
     ck_assert(!config.spin_none);
     ck_assert(!config.lifo_none);
     ck_assert(!config.watchdog_none);
     ck_assert_uint_eq(config.spin_ns, 1000);
+}
+END_TEST
+
+START_TEST(off_is_a_value_that_a_later_one_replaces) {
+    weft_config config = config_with("shard.idle", "10m");
+    ck_assert_uint_eq(config.shard_idle_ns, 600000000000ull);
+    ck_assert_int_eq(weft_config_set(&config, "shard.idle", "off", NULL, 0), 0);
+    ck_assert_uint_eq(config.shard_idle_ns, 0);
+    ck_assert_int_eq(weft_config_resolve(&config, NULL, 0), 0);
+    ck_assert_uint_eq(config.shard_idle_ns, 0);
+    ck_assert_int_eq(weft_config_set(&config, "shard.idle", "1s", NULL, 0), 0);
+    ck_assert_uint_eq(config.shard_idle_ns, 1000000000);
 }
 END_TEST
 
@@ -464,6 +509,14 @@ START_TEST(resolve_checks_ranges_and_changes_nothing_on_error) {
     config.mailbox_max = UINT32_MAX; /* unbounded is said per type, never for all */
     assert_resolve_says(config, "actor.mailbox = \"4294967295\": accepted is a number from 1 to "
                                 "1G");
+    config = config_init();
+    config.shard_strategy = WEFT_STRATEGY_CUSTOM; /* only weft_strategy_set, with a function */
+    assert_resolve_says(config,
+                        "shard.strategy = \"4\": accepted is rendezvous, bounded or modulo");
+    config = config_init();
+    config.shard_idle_ns = 1;
+    assert_resolve_says(config, "shard.idle = \"1ns\": accepted is off or a duration from 1ms to "
+                                "525600m");
     config = config_init();
     config.log_level = 5;
     assert_resolve_says(config, "log.level = \"5\": accepted is error, warn, info or debug");
@@ -579,109 +632,6 @@ START_TEST(missing_arguments_are_invalid) {
 }
 END_TEST
 
-/* ---- structs of other sizes ---------------------------------------------------------------- */
-
-struct small {
-    size_t struct_size;
-    uint64_t first;
-};
-struct grown {
-    size_t struct_size;
-    uint64_t first;
-    uint64_t second;
-};
-struct newer {
-    struct grown grown;
-    unsigned char tail[16];
-};
-
-static const weft__struct_rule grown_rule = {sizeof(struct grown), sizeof(struct small)};
-
-START_TEST(a_smaller_struct_is_filled_up_with_zeroes) {
-    struct grown copy;
-    memset(&copy, 0xff, sizeof(copy));
-    struct small source = {sizeof(source), 5};
-    ck_assert_int_eq(weft__struct_copy(&grown_rule, &source, &copy), 0);
-    ck_assert_uint_eq(copy.struct_size, sizeof(copy));
-    ck_assert_uint_eq(copy.first, 5);
-    ck_assert_uint_eq(copy.second, 0);
-    source.struct_size--;
-    ck_assert_int_eq(weft__struct_copy(&grown_rule, &source, &copy), -EINVAL);
-    source.struct_size = 0;
-    ck_assert_int_eq(weft__struct_copy(&grown_rule, &source, &copy), -EINVAL);
-    ck_assert_uint_eq(copy.first, 5);
-}
-END_TEST
-
-START_TEST(a_larger_struct_must_hold_zeroes_behind_the_known) {
-    struct grown copy;
-    struct newer source;
-    memset(&source, 0, sizeof(source));
-    source.grown.struct_size = sizeof(source);
-    source.grown.second = 9;
-    ck_assert_int_eq(weft__struct_copy(&grown_rule, &source, &copy), 0);
-    ck_assert_uint_eq(copy.second, 9);
-    ck_assert_uint_eq(copy.struct_size, sizeof(copy));
-    for (size_t i = 0; i < sizeof(source.tail); i++) {
-        source.tail[i] = 1;
-        ck_assert_int_eq(weft__struct_copy(&grown_rule, &source, &copy), -E2BIG);
-        source.tail[i] = 0;
-    }
-}
-END_TEST
-
-START_TEST(a_size_that_was_never_set_is_not_read_by) {
-    struct grown copy;
-    struct small source = {SIZE_MAX, 0};
-    ck_assert_int_eq(weft__struct_copy(&grown_rule, &source, &copy), -E2BIG);
-    source.struct_size = 4097;
-    ck_assert_int_eq(weft__struct_copy(&grown_rule, &source, &copy), -E2BIG);
-}
-END_TEST
-
-START_TEST(a_configuration_is_copied_by_the_same_rule) {
-    char error[ERROR_BYTES];
-    weft_config copy;
-    weft_config source = config_with("scheduler.count", "3");
-    ck_assert_int_eq(weft__config_copy(&source, &copy, error, sizeof(error)), 0);
-    ck_assert_mem_eq(&copy, &source, sizeof(copy));
-    source.struct_size = 0;
-    ck_assert_int_eq(weft__config_copy(&source, &copy, error, sizeof(error)), -EINVAL);
-    ck_assert_str_eq(error, "weft_config: struct_size is not WEFT_CONFIG_INIT");
-    source.struct_size = offsetof(weft_config, io_driver) - 1;
-    ck_assert_int_eq(weft__config_copy(&source, &copy, NULL, 0), -EINVAL);
-    source.struct_size = offsetof(weft_config, io_driver); /* as it was before there was [io] */
-    source.io_buffers = 7;
-    ck_assert_int_eq(weft__config_copy(&source, &copy, NULL, 0), 0);
-    ck_assert_uint_eq(copy.io_buffers, 0);
-    source.io_buffers = 0;
-    source.struct_size = SIZE_MAX;
-    ck_assert_int_eq(weft__config_copy(&source, &copy, error, sizeof(error)), -E2BIG);
-    ck_assert_int_eq(weft__config_copy(NULL, &copy, error, sizeof(error)), 0);
-    weft_config empty = config_init();
-    ck_assert_mem_eq(&copy, &empty, sizeof(copy));
-}
-END_TEST
-
-START_TEST(a_newer_program_keeps_its_size_and_its_tail) {
-    struct {
-        weft_config config;
-        uint64_t tail[4];
-    } newer;
-    memset(&newer, 0, sizeof(newer));
-    newer.config.struct_size = sizeof(newer);
-    ck_assert_int_eq(weft_config_set(&newer.config, "scheduler.count", "4", NULL, 0), 0);
-    ck_assert_uint_eq(newer.config.schedulers, 4);
-    ck_assert_uint_eq(newer.config.struct_size, sizeof(newer));
-    ck_assert_int_eq(weft_config_resolve(&newer.config, NULL, 0), 0);
-    ck_assert_uint_eq(newer.config.struct_size, sizeof(newer));
-    newer.tail[3] = 1;
-    ck_assert_int_eq(weft_config_set(&newer.config, "scheduler.count", "5", NULL, 0), -E2BIG);
-    ck_assert_int_eq(weft_config_resolve(&newer.config, NULL, 0), -E2BIG);
-    ck_assert_uint_eq(newer.config.schedulers, 4);
-}
-END_TEST
-
 /* ---- random text --------------------------------------------------------------------------- */
 
 /* xorshift64: the same texts in every run. */
@@ -731,6 +681,7 @@ static Suite *config_suite(void) {
     tcase_add_test(values, a_cpu_list_is_checked_and_must_fit);
     tcase_add_test(values, a_shorter_cpu_list_leaves_nothing_of_a_longer_one);
     tcase_add_test(values, zero_sets_the_none_flag_and_a_value_clears_it);
+    tcase_add_test(values, off_is_a_value_that_a_later_one_replaces);
     tcase_add_test(values, a_none_flag_wins_over_a_value_beside_it);
     tcase_add_test(values, resolve_twice_is_resolve_once);
     tcase_add_test(values, what_was_set_survives_resolve);
@@ -745,13 +696,6 @@ static Suite *config_suite(void) {
     tcase_add_test(errors, any_name_has_a_nearest_key);
     tcase_add_test(errors, missing_arguments_are_invalid);
     suite_add_tcase(suite, errors);
-    TCase *structs = tcase_create("structs");
-    tcase_add_test(structs, a_smaller_struct_is_filled_up_with_zeroes);
-    tcase_add_test(structs, a_larger_struct_must_hold_zeroes_behind_the_known);
-    tcase_add_test(structs, a_size_that_was_never_set_is_not_read_by);
-    tcase_add_test(structs, a_configuration_is_copied_by_the_same_rule);
-    tcase_add_test(structs, a_newer_program_keeps_its_size_and_its_tail);
-    suite_add_tcase(suite, structs);
     return suite;
 }
 

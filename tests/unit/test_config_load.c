@@ -223,7 +223,7 @@ END_TEST
 
 START_TEST(an_unknown_section_is_an_error_even_when_it_is_empty) {
     static const char *const sections = "sections are scheduler, actor, memory, blocking, "
-                                        "watchdog, log, io";
+                                        "watchdog, log, io, shard";
     char line[ERROR_BYTES];
     snprintf(line, sizeof(line), "2: unknown section [shceduler]; %s", sections);
     assert_says("; one\n[shceduler]\n", line);

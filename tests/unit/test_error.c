@@ -25,12 +25,24 @@ START_TEST(every_weft_code_has_a_text_that_begins_with_its_name) {
         int code;
         const char *name;
     } codes[] = {
-        {WEFT_E_NOPROC, "WEFT_E_NOPROC: "},     {WEFT_E_NOREPLY, "WEFT_E_NOREPLY: "},
-        {WEFT_E_KILLED, "WEFT_E_KILLED: "},     {WEFT_E_SHUTDOWN, "WEFT_E_SHUTDOWN: "},
-        {WEFT_E_OVERLOAD, "WEFT_E_OVERLOAD: "}, {WEFT_E_NOTYPE, "WEFT_E_NOTYPE: "},
-        {WEFT_E_CONFIG, "WEFT_E_CONFIG: "},     {WEFT_E_LIMIT, "WEFT_E_LIMIT: "},
-        {WEFT_E_NOCONN, "WEFT_E_NOCONN: "},     {WEFT_E_TLS, "WEFT_E_TLS: "},
+        {WEFT_E_NOPROC, "WEFT_E_NOPROC: "},
+        {WEFT_E_NOREPLY, "WEFT_E_NOREPLY: "},
+        {WEFT_E_KILLED, "WEFT_E_KILLED: "},
+        {WEFT_E_SHUTDOWN, "WEFT_E_SHUTDOWN: "},
+        {WEFT_E_OVERLOAD, "WEFT_E_OVERLOAD: "},
+        {WEFT_E_NOTYPE, "WEFT_E_NOTYPE: "},
+        {WEFT_E_CONFIG, "WEFT_E_CONFIG: "},
+        {WEFT_E_LIMIT, "WEFT_E_LIMIT: "},
+        {WEFT_E_NOCONN, "WEFT_E_NOCONN: "},
+        {WEFT_E_TLS, "WEFT_E_TLS: "},
         {WEFT_E_RESOLVE, "WEFT_E_RESOLVE: "},
+        {WEFT_E_NOCAPABILITY, "WEFT_E_NOCAPABILITY: "},
+        {WEFT_E_REBALANCING, "WEFT_E_REBALANCING: "},
+        {WEFT_E_INACTIVE, "WEFT_E_INACTIVE: "},
+        {WEFT_E_CRASHED, "WEFT_E_CRASHED: "},
+        {WEFT_E_VERSION, "WEFT_E_VERSION: "},
+        {WEFT_E_BREAKER, "WEFT_E_BREAKER: "},
+        {WEFT_E_REMOTE, "WEFT_E_REMOTE: "},
     };
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         const char *text = weft_strerror(codes[i].code);
@@ -65,7 +77,7 @@ START_TEST(every_result_has_a_text) {
     ck_assert_str_eq(weft_strerror(-4095), "unknown error");
     ck_assert_str_eq(weft_strerror(-4096), "unknown error");
     ck_assert_str_eq(weft_strerror(-5000), "unknown error");
-    ck_assert_str_eq(weft_strerror(-5012), "unknown error");
+    ck_assert_str_eq(weft_strerror(-5019), "unknown error");
     ck_assert_str_eq(weft_strerror(INT_MIN), "unknown error");
 }
 END_TEST

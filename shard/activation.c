@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How an actor of an address begins and how it ends: see shard.h, I3 and I4. Everything that can
+ * fail or take time is done before the token is taken; under it an address gets its entry, loses it,
+ * or gets another one.
+ */
+#include "shard/shard.h"
+#include <string.h>
+
+/* ---- memories: the init_arg of addresses that are not active ---------------------------------- */
+
+static size_t memory_bytes(uint32_t id_size, uint32_t arg_size) {
+    return sizeof(struct weft__memory) + id_size + arg_size;
+}
+
+/* Takes what is remembered of an address out of its list, or NULL. Under the token. The list is as
+ * long as the subtable has inactive addresses with an init_arg. */
+static struct weft__memory *memory_take(const struct weft__vkey *key) {
+    struct weft__memory **link = &key->sub->memories;
+    while (*link != NULL) {
+        struct weft__memory *memory = *link;
+        if (memory->hash == key->hash && memory->name == key->name &&
+            memory->id_size == key->id_size && memcmp(memory->bytes, key->id, key->id_size) == 0) {
+            *link = memory->next;
+            return memory;
+        }
+        link = &memory->next;
+    }
+    return NULL;
+}
+
+static void memory_free(struct weft__shards *shards, struct weft__memory *memory) {
+    size_t bytes = memory_bytes(memory->id_size, memory->arg_size);
+    (void)weft_add64_acq_rel(&shards->remembered, 0 - (uint64_t)bytes);
+    weft__free(shards->core, memory, bytes, "memory");
+}
+
+/* Makes one, or NULL: there is nothing to remember, no room, or no memory. */
+static struct weft__memory *memory_make(struct weft__shards *shards, const struct weft__vkey *key,
+                                        const struct weft__extra *extra) {
+    if (extra == NULL || extra->arg == NULL) {
+        return NULL;
+    }
+    size_t bytes = memory_bytes(key->id_size, extra->arg_size);
+    uint64_t max = shards->runtime->config.shard_remember_bytes;
+    if (weft_add64_acq_rel(&shards->remembered, bytes) + bytes > max) {
+        (void)weft_add64_acq_rel(&shards->remembered, 0 - (uint64_t)bytes);
+        WEFT__COUNT(shards->runtime, NULL, virtual_forgotten, 1);
+        return NULL;
+    }
+    struct weft__memory *memory = weft__alloc(shards->core, bytes, "memory");
+    if (memory == NULL) {
+        (void)weft_add64_acq_rel(&shards->remembered, 0 - (uint64_t)bytes);
+        WEFT__COUNT(shards->runtime, NULL, virtual_forgotten, 1);
+        return NULL;
+    }
+    memory->hash = key->hash;
+    memory->name = key->name;
+    memory->id_size = key->id_size;
+    memory->arg_size = extra->arg_size;
+    memcpy(memory->bytes, key->id, key->id_size);
+    memcpy(memory->bytes + key->id_size, extra->arg, extra->arg_size);
+    return memory;
+}
+
+void weft__memories_fini(struct weft__shards *shards) {
+    for (uint32_t i = 0; i < shards->sub_count; i++) {
+        while (shards->subs[i].memories != NULL) {
+            struct weft__memory *memory = shards->subs[i].memories;
+            shards->subs[i].memories = memory->next;
+            memory_free(shards, memory);
+        }
+    }
+}
+
+/* ---- extra --------------------------------------------------------------------------------- */
+
+static void extra_free(struct weft__shards *shards, struct weft__extra *extra) {
+    if (extra != NULL) {
+        weft__free(shards->core, extra->arg, extra->arg_size, "init_arg");
+        weft__free(shards->core, extra, sizeof(*extra), "extra");
+    }
+}
+
+static int extra_make(struct weft__shards *shards, const void *arg, uint32_t arg_size,
+                      struct weft__extra **ret_extra) {
+    struct weft__extra *extra = weft__alloc(shards->core, sizeof(*extra), "extra");
+    void *copy = extra == NULL ? NULL : weft__alloc(shards->core, arg_size, "init_arg");
+    if (copy == NULL) {
+        extra_free(shards, extra);
+        return -ENOMEM;
+    }
+    memcpy(copy, arg, arg_size);
+    extra->arg = copy;
+    extra->arg_size = arg_size;
+    *ret_extra = extra;
+    return 0;
+}
+
+/* ---- beginning ----------------------------------------------------------------------------- */
+
+/* An activation on its way into a table. */
+struct fresh {
+    struct weft_ctx *slot;
+    struct weft__record *record;
+    struct weft__kind *kind;
+    uint64_t now_ns;
+    bool reserved; /* a place in the heap of ages */
+};
+
+static void fresh_undo(const struct weft__wish *wish, struct fresh *fresh) {
+    if (fresh->reserved) {
+        weft__age_unreserve(wish->shards, fresh->kind, fresh->slot->index);
+    }
+    extra_free(wish->shards, fresh->record->extra);
+    fresh->record->extra = NULL;
+    weft__record_clear(wish->shards, fresh->slot->index);
+    weft__birth_undo(wish->shards->runtime, wish->s, fresh->slot);
+}
+
+static int fresh_make(const struct weft__wish *wish, const struct weft__vkey *key,
+                      struct fresh *fresh) {
+    struct weft__shards *shards = wish->shards;
+    struct weft__birth birth = {.type = wish->type, .scheduler = -1, .virtual = true};
+    fresh->kind = weft__kind_of(shards, wish->type);
+    if (weft_unlikely(fresh->kind == NULL)) {
+        return -ENOMEM;
+    }
+    int result = weft__birth_begin(shards->runtime, wish->s, &birth, &fresh->slot);
+    if (weft_unlikely(result != 0)) {
+        return result;
+    }
+    result = weft__record_fill(shards, key, fresh->slot);
+    if (weft_unlikely(result != 0)) {
+        weft__birth_undo(shards->runtime, wish->s, fresh->slot);
+        return result;
+    }
+    fresh->record = weft__record_at(shards, fresh->slot->index);
+    if (weft_unlikely(wish->arg != NULL)) {
+        result = extra_make(shards, wish->arg, wish->arg_size, &fresh->record->extra);
+        if (result != 0) {
+            fresh_undo(wish, fresh);
+            return result;
+        }
+    }
+    if (weft_unlikely(fresh->kind->stripes != NULL)) {
+        result = weft__age_reserve(shards, fresh->kind, fresh->slot->index);
+        if (result != 0) {
+            fresh_undo(wish, fresh);
+            return result;
+        }
+        fresh->reserved = true;
+    }
+    fresh->now_ns = weft__shard_now(shards, wish->s);
+    weft_store64_relaxed(&fresh->slot->active_ns, fresh->now_ns);
+    return 0;
+}
+
+/* It can be found from now on. idle: it may run as soon as something is sent. Under the token. */
+static void fresh_open(const struct weft__wish *wish, struct fresh *fresh, bool idle) {
+    weft__birth_open(wish->shards->runtime, wish->s, fresh->slot, idle);
+    weft__record_publish(fresh->record, fresh->slot->gen);
+    if (fresh->kind->stripes != NULL) { /* when it can be asked to leave; its end needs the token */
+        weft__age_add(wish->shards, fresh->kind, fresh->slot->index, fresh->now_ns);
+    }
+}
+
+/* The same, after the token was left. */
+static void fresh_count(const struct weft__wish *wish, const struct fresh *fresh) {
+    uint32_t stripe = wish->s == NULL ? 0 : wish->s->id % WEFT__COUNT_STRIPES;
+    (void)weft_add64_acq_rel(&fresh->kind->counts[stripe].count, 1);
+    WEFT__COUNT(wish->shards->runtime, wish->s, virtual_activations, 1);
+    if (weft_unlikely(fresh->kind->stripes != NULL)) {
+        weft__age_enforce(wish->shards, wish->s, fresh->kind, fresh->slot->index);
+        weft__keeper_watch(wish->shards, wish->s, fresh->kind);
+    }
+}
+
+/* What is remembered of the address takes the place of the init_arg that was brought along. Under
+ * the token. */
+static struct weft__memory *fresh_remember(struct weft__shards *shards,
+                                           const struct weft__vkey *key, struct fresh *fresh) {
+    if (weft_likely(key->sub->memories == NULL)) {
+        return NULL;
+    }
+    struct weft__memory *memory = memory_take(key);
+    struct weft__extra *extra = NULL;
+    if (memory == NULL ||
+        extra_make(shards, memory->bytes + memory->id_size, memory->arg_size, &extra) != 0) {
+        return memory;
+    }
+    extra_free(shards, fresh->record->extra);
+    fresh->record->extra = extra;
+    fresh->record->owner_flags |= WEFT__RECORD_KNOWN;
+    return memory;
+}
+
+bool weft__is_open(const struct weft__shards *shards, uint32_t index, uint32_t gen) {
+    struct weft_ctx *slot = weft__slot_at(&shards->runtime->slots, index);
+    uint64_t word = weft_load64_acquire(&slot->mailbox.word);
+    return (uint32_t)(word >> 32) == gen && (uint32_t)word != WEFT__MAILBOX_CLOSED;
+}
+
+/* Slot and generation of whom an address has just now: open, 0: nobody. *ret_ending: the slot of
+ * one that is not. Under the token. */
+static uint64_t who_is(struct weft__shards *shards, const struct weft__vkey *key,
+                       uint32_t *ret_ending) {
+    *ret_ending = 0;
+    uint32_t index = weft__table_find_sure(shards, key);
+    if (index == 0) {
+        return 0;
+    }
+    uint32_t gen = weft_load32_relaxed(&weft__record_at(shards, index)->gen);
+    if (weft__is_open(shards, index, gen)) {
+        return (uint64_t)index << 32 | gen;
+    }
+    *ret_ending = index;
+    return 0;
+}
+
+/* Looks without making anything: 1: found, 0: there is none, -EAGAIN: one is ending. */
+static int look(struct weft__shards *shards, const struct weft__vkey *key, uint64_t *ret_target) {
+    uint32_t ending;
+    weft__token_enter(shards, key->sub);
+    uint64_t target = who_is(shards, key, &ending);
+    weft__token_leave(key->sub);
+    *ret_target = target;
+    return target != 0 ? 1 : ending != 0 ? -EAGAIN : 0;
+}
+
+/* Under the token: who takes the capability away passes here later, or has been seen to. */
+static bool is_offered(const struct weft__shards *shards, const struct weft__vkey *key) {
+    return weft_load32_acquire(&shards->capabilities[key->name >> 16]->offered) != 0;
+}
+
+/* Enters a fresh one, unless somebody was quicker: *ret_target is who it is now. */
+static int enter(const struct weft__wish *wish, const struct weft__vkey *key, struct fresh *fresh,
+                 uint64_t *ret_target) {
+    struct weft__shards *shards = wish->shards;
+    uint32_t ending;
+    int result = 0;
+    struct weft__memory *memory = NULL;
+    weft__token_enter(shards, key->sub);
+    uint64_t target = who_is(shards, key, &ending);
+    if (weft_unlikely(target == 0 && !is_offered(shards, key))) {
+        result = WEFT_E_NOCAPABILITY;
+    } else if (target == 0 && ending == 0) {
+        result = weft__table_insert(shards, key, fresh->slot->index);
+        if (weft_likely(result == 0)) {
+            memory = fresh_remember(shards, key, fresh);
+#ifdef WEFT_PLANT_EARLY_RECORD
+            weft__record_publish(fresh->record, fresh->slot->gen);
+            weft__token_leave(key->sub);
+            WEFT__POINT(shards->core, WEFT__POINT_LEFT);
+            weft__token_enter(shards, key->sub);
+#endif
+            fresh_open(wish, fresh, true);
+        }
+    } else if (target == 0) {
+        weft__table_replace(shards, key, ending, fresh->slot->index);
+        weft__record_at(shards, ending)->successor = fresh->slot->index;
+#ifdef WEFT_PLANT_EARLY_SUCCESSOR
+        fresh_open(wish, fresh, true);
+#else
+        fresh_open(wish, fresh, false); /* whoever ends queues it */
+#endif
+    }
+    weft__token_leave(key->sub);
+    WEFT__POINT(shards->core, WEFT__POINT_LEFT);
+    if (weft_unlikely(memory != NULL)) {
+        memory_free(shards, memory);
+    }
+    if (weft_unlikely(target != 0 || result != 0)) {
+        fresh_undo(wish, fresh);
+        *ret_target = target;
+        return result;
+    }
+    *ret_target = weft__from(fresh->slot);
+    fresh_count(wish, fresh);
+    return 0;
+}
+
+int weft__activate(const struct weft__wish *wish, const struct weft__vkey *key,
+                   uint64_t *ret_target) {
+    if (wish->only_if_active || key->id_size > WEFT__ID_INLINE) {
+        int found = look(wish->shards, key, ret_target);
+        if (found == 1) {
+            return 0;
+        }
+        /* One that is ending may have left messages of this very sender to its successor. */
+        if (wish->only_if_active && found == 0) {
+            return WEFT_E_INACTIVE;
+        }
+    }
+    struct fresh fresh = {0};
+    int result = fresh_make(wish, key, &fresh);
+    return weft_unlikely(result != 0) ? result : enter(wish, key, &fresh, ret_target);
+}
+
+/* ---- ending -------------------------------------------------------------------------------- */
+
+/* Messages nobody will handle. */
+static void refuse(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left, int status) {
+    while (left != 0) { /* bounded by what was left in one mailbox */
+        weft_msg *msg = weft__arena_msg(s->messages, left);
+        left = msg->weft__next;
+        if (weft__is_request(msg)) {
+            weft_counter_add(&s->counters.messages_dead, 1);
+            weft__answer(s, ctx, msg, status);
+        } else {
+            weft__dead_letter(s->runtime, s, msg, status);
+        }
+    }
+}
+
+/* The successor of one that ends, whose entry it has by now: gets what was left, in front of what
+ * was sent to itself, and may run. Nobody else can run it. */
+static void hand_over(struct weft__scheduler *s, uint32_t index, uint32_t left) {
+    struct weft_ctx *slot = weft__slot_at(s->slots, index);
+    weft_assert(slot->batch == 0);
+    slot->batch = left;
+    uint32_t last = left;
+    while (last != 0 && weft__arena_msg(s->messages, last)->weft__next != 0) {
+        last = weft__arena_msg(s->messages, last)->weft__next;
+    }
+    slot->batch_last = last;
+    weft__schedule(s, slot);
+}
+
+/* Makes a successor for what was left. Its slot, or 0: *ret_status says why not. */
+static uint32_t succeed(struct weft__shards *shards, struct weft__scheduler *s,
+                        const struct weft_ctx *ctx, const struct weft__vkey *key, int *ret_status) {
+    struct weft__record *record = weft__record_at(shards, ctx->index);
+    struct weft__wish wish = {.shards = shards, .s = s, .type = ctx->type};
+    struct fresh fresh = {0};
+    *ret_status = fresh_make(&wish, key, &fresh);
+    if (*ret_status != 0) {
+        return 0;
+    }
+    weft__token_enter(shards, key->sub);
+    uint32_t successor = record->successor;
+    if (successor == 0 && !is_offered(shards, key)) {
+        *ret_status = WEFT_E_REBALANCING;
+    } else if (successor == 0) {
+        weft__table_replace(shards, key, ctx->index, fresh.slot->index);
+        record->successor = fresh.slot->index;
+        fresh_open(&wish, &fresh, false);
+    }
+    weft__token_leave(key->sub);
+    WEFT__POINT(shards->core, WEFT__POINT_LEFT);
+    if (successor != 0 || *ret_status != 0) {
+        fresh_undo(&wish, &fresh);
+        return successor;
+    }
+    fresh_count(&wish, &fresh);
+    return fresh.slot->index;
+}
+
+/* Is the init_arg to stay? One of an init that failed was never used. */
+static bool is_kept(const struct weft__record *record, const struct weft_ctx *ctx) {
+    return (record->owner_flags & WEFT__RECORD_FORGET) == 0 &&
+           ((ctx->life & WEFT__LIFE_INITED) != 0 ||
+            (record->owner_flags & WEFT__RECORD_KNOWN) != 0);
+}
+
+/* The address has a successor, or nobody: then its entry goes, and memory, if there is one, stays.
+ * Returns the successor. */
+static uint32_t leave(struct weft__shards *shards, const struct weft__vkey *key,
+                      const struct weft_ctx *ctx, struct weft__memory **memory) {
+    uint32_t index = ctx->index;
+    struct weft__record *record = weft__record_at(shards, index);
+    weft__token_enter(shards, key->sub);
+    uint32_t successor = record->successor;
+#ifdef WEFT_PLANT_WRONG_ENTRY
+    if (successor != 0) {
+        weft__table_remove(shards, key, successor);
+    }
+#endif
+    if (successor == 0) {
+        weft__table_remove(shards, key, index);
+        if (*memory != NULL) {
+            (*memory)->next = key->sub->memories;
+            key->sub->memories = *memory;
+            *memory = NULL;
+        }
+    } else if (record->extra != NULL && record->extra->arg != NULL && is_kept(record, ctx)) {
+        weft__record_at(shards, successor)->owner_flags |= WEFT__RECORD_KNOWN;
+        struct weft__extra *extra = weft__record_swap_extra(shards, index, NULL);
+        weft_store64_relaxed(&extra->account, 0);
+        extra->version = 0;
+        extra->leave_reason = 0;
+        extra = weft__record_swap_extra(shards, successor, extra);
+        (void)weft__record_swap_extra(shards, index, extra); /* what a sender brought along */
+    }
+    weft_store32_relaxed(&record->gen, 0);
+    weft__token_leave(key->sub);
+    WEFT__POINT(shards->core, WEFT__POINT_LEFT);
+    return successor;
+}
+
+void weft__virtual_end(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left) {
+    struct weft__shards *shards = weft__shards_of(s->runtime);
+    struct weft__record *record = weft__record_at(shards, ctx->index);
+    struct weft__kind *kind = weft__kind_of(shards, ctx->type); /* exists */
+    struct weft__memory *memory = NULL;
+    struct weft__vkey key;
+    weft__vkey_of(shards, record, &key);
+    int status = 0;
+#ifdef WEFT_PLANT_DROP_LEFT
+    while (left != 0) {
+        weft_msg *msg = weft__arena_msg(s->messages, left);
+        left = msg->weft__next;
+        weft__msg_free(s->runtime, s, msg);
+    }
+#endif
+    if (left != 0 && succeed(shards, s, ctx, &key, &status) == 0) {
+        refuse(s, ctx, left, status);
+        left = 0;
+    }
+    if (is_kept(record, ctx)) {
+        memory = memory_make(shards, &key, record->extra);
+    }
+    uint32_t successor = leave(shards, &key, ctx, &memory);
+    if (kind->stripes != NULL) {
+        weft__age_remove(shards, kind, ctx->index); /* after the token: see fresh_open */
+    }
+    if (memory != NULL) {
+        memory_free(shards, memory);
+    }
+    (void)weft_add64_acq_rel(&kind->counts[s->id % WEFT__COUNT_STRIPES].count, UINT64_MAX);
+    extra_free(shards, weft__record_swap_extra(shards, ctx->index, NULL));
+    WEFT__POINT(shards->core, WEFT__POINT_CLEAR);
+    weft__record_clear(shards, ctx->index); /* the key ends here */
+    WEFT__POINT(shards->core, WEFT__POINT_CLEAR);
+#ifdef WEFT_PLANT_EARLY_SUCCESSOR
+    if (left == 0) {
+        successor = 0; /* it runs already */
+    }
+#endif
+    if (successor != 0) {
+        hand_over(s, successor, left);
+    }
+}
