@@ -4,7 +4,7 @@
  * under perf/peers, so that a line of ours stands beside a line of theirs; perf/peers/README.md
  * says exactly what each does. The rest measure what the peers have no counterpart for.
  */
-#include "perf.h"
+#include "w8.h"
 
 const struct perf_workload perf_workloads[] = {
     {.name = "w1_pingpong",
@@ -64,6 +64,12 @@ const struct perf_workload perf_workloads[] = {
      .run = perf_w7_call_64x1000,
      .standard = true,
      .warm = true},
+    {.name = "w8_activate",
+     .text =
+         "64 clients call 1,000,000 new virtual actors (activations/s; bytes/actor; then calls)",
+     .figures = "w8_active_rss w8_call w8_call_p50 w8_call_p99 w8_call_p999 w8_call_max",
+     .run = perf_w8,
+     .standard = true},
     {.name = "x1_chameneos",
      .text = "100 creatures meet in one mall (meetings/s)",
      .run = perf_x1_chameneos,
@@ -99,6 +105,29 @@ const struct perf_workload perf_workloads[] = {
      .text = "w2_pairs with 1, 2, .. n schedulers (msgs/s)",
      .figures = "scaling_1 scaling_2 scaling_gain",
      .run = perf_scaling},
+    {.name = "w8_cast",
+     .text = "casts to random ones of 1,000,000 active virtual actors (casts/s)",
+     .run = perf_w8_cast},
+    {.name = "w8_passivate",
+     .text = "1,000,000 virtual actors end and are called again (passivations/s, activations/s)",
+     .figures = "w8_return w8_passivate_left",
+     .run = perf_w8_passivate},
+    {.name = "w8_passivate_saved",
+     .text = "the same with a store in memory",
+     .figures = "w8_return_saved w8_passivate_saved_left",
+     .run = perf_w8_passivate,
+     .parameter = 1},
+    {.name = "w8_limit",
+     .text = "1,000,000 new virtual actors, a tenth may be active (activations/s)",
+     .figures = "w8_limit_rss",
+     .run = perf_w8_limit},
+    {.name = "w8_activate_10m",
+     .text = "w8_activate with 10,000,000, in steps; the slowest activations (us); 4 GB of memory",
+     .figures = "w8_activate_100k w8_activate_1m w8_call_1m w8_idle_rss_10m w8_idle_total_10m "
+                "w8_call_10m w8_call_ratio_10m w8_activate_vcall_p50 w8_activate_vcall_p9999 "
+                "w8_activate_vcall_max w8_activate_trip_p50 w8_activate_trip_p9999 "
+                "w8_activate_trip_max",
+     .run = perf_w8_large},
     {.name = "timers_1m",
      .text = "start and cancel 1,000,000 timers (ns), memory of each (bytes/timer)",
      .figures = "timers_1m_start timers_1m_bytes timers_1m_cancel",
