@@ -105,6 +105,10 @@ static void file_unref(weft_file *file) {
 static int operation_make(weft_ctx *ctx, weft_file *file, const struct plan *plan,
                           struct operation **ret_operation) {
     struct weft__scheduler *s = ctx->runner;
+    struct weft__ext *ext = weft__ext_of(ctx);
+    if (ext == NULL) {
+        return -ENOMEM;
+    }
     struct operation *operation = weft__alloc(s->core, sizeof(*operation), "file operation");
     if (operation == NULL) {
         return -ENOMEM;
@@ -134,6 +138,7 @@ static int operation_make(weft_ctx *ctx, weft_file *file, const struct plan *pla
     }
     (void)weft_add32_acq_rel(&file->references, 1);
     (void)weft_add32_acq_rel(&s->runtime->upper_busy, 1);
+    ext->jobs++; /* until its message is handled */
     *ret_operation = operation;
     return 0;
 }
@@ -149,8 +154,9 @@ static void operation_free(struct operation *operation) {
 }
 
 /* It could not be started, and its actor knows. */
-static void operation_drop(struct operation *operation) {
+static void operation_drop(weft_ctx *ctx, struct operation *operation) {
     struct weft__scheduler *s = operation->s;
+    ctx->ext->jobs--;
     weft__msg_free(s->runtime, s, operation->msg);
     operation_free(operation);
     (void)weft_add32_acq_rel(&s->runtime->upper_busy, UINT32_MAX);
@@ -375,7 +381,7 @@ static int begin(weft_ctx *ctx, weft_file *file, const struct plan *plan) {
     operation->fd = file->fd;
     result = start(operation);
     if (result != 0) {
-        operation_drop(operation);
+        operation_drop(ctx, operation);
     }
     return result;
 }
@@ -494,7 +500,7 @@ int weft_file_open(weft_ctx *ctx, const char *path, uint32_t flags, uint64_t tok
     if (result == 0) {
         result = start_helper(operation);
         if (result != 0) {
-            operation_drop(operation);
+            operation_drop(ctx, operation);
         }
     }
     if (result != 0) {

@@ -246,6 +246,7 @@ struct weft__birth {
     bool pin;
     struct weft__attachment *attachment; /* stays the caller's when spawning fails */
     bool virtual;                        /* of the layer of virtual actors; no attachment */
+    bool has_credit;                     /* virtual: takes the place of one that ends */
 };
 int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct weft__birth *birth,
                 weft_pid *ret_pid);
@@ -258,7 +259,8 @@ int weft__birth_begin(weft_runtime *runtime, struct weft__scheduler *s,
                       const struct weft__birth *birth, struct weft_ctx **ret_slot);
 void weft__birth_open(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx *slot,
                       bool idle);
-void weft__birth_undo(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx *slot);
+void weft__birth_undo(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx *slot,
+                      bool has_credit);
 void weft__outside_enter(weft_runtime *runtime);
 void weft__outside_leave(weft_runtime *runtime);
 /* Runs the type's init with its argument, and what follows from the result. */

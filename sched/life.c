@@ -357,11 +357,11 @@ int weft__birth_begin(weft_runtime *runtime, struct weft__scheduler *s,
     if (weft_unlikely(weft__phase(runtime) >= WEFT__RUNTIME_STOPPING)) {
         return WEFT_E_SHUTDOWN;
     }
-    if (weft_unlikely(!take_credit(runtime, s))) {
+    if (weft_unlikely(!birth->has_credit && !take_credit(runtime, s))) {
         return WEFT_E_LIMIT;
     }
     int result = make_slot(runtime, s, birth, ret_slot);
-    if (weft_unlikely(result != 0)) {
+    if (weft_unlikely(result != 0) && !birth->has_credit) {
         give_credit(runtime, s);
     }
     return result;
@@ -377,12 +377,15 @@ void weft__birth_open(weft_runtime *runtime, struct weft__scheduler *s, struct w
     weft__mailbox_open(&slot->mailbox, slot->gen, idle ? WEFT__MAILBOX_IDLE : WEFT__MAILBOX_ACTIVE);
 }
 
-void weft__birth_undo(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx *slot) {
+void weft__birth_undo(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx *slot,
+                      bool has_credit) {
     if (!slot->type->small) {
         weft__free(&runtime->core, slot->state, slot->type->def.state_size, "state");
     }
     return_slot(runtime, slot);
-    give_credit(runtime, s);
+    if (!has_credit) {
+        give_credit(runtime, s);
+    }
 }
 
 static int birth_of(weft_runtime *runtime, const weft_type *type, const weft_spawn_options *options,
@@ -463,6 +466,9 @@ int weft_runtime_spawn(weft_runtime *runtime, const weft_type *type,
 
 void weft_exit(weft_ctx *ctx, int reason) {
     reason = reason > 0 ? -EINVAL : reason;
+    if ((ctx->life & WEFT__LIFE_HOLD) != 0 && reason == 0) {
+        return; /* it ends when the store has answered: weft_forget */
+    }
     if ((ctx->life & WEFT__LIFE_EXITING) == 0) {
         ctx->life |= WEFT__LIFE_EXITING;
         ctx->reason = reason;
@@ -641,8 +647,10 @@ static void free_ext(struct weft__scheduler *s, struct weft_ctx *ctx) {
 /* Is what is left for the next activation? When it stops by itself, and when its state has been
  * replaced by a newer one. */
 static bool has_heir(const struct weft_ctx *ctx) {
+    uint32_t served = ctx->life & (WEFT__LIFE_INITED | WEFT__LIFE_BARREN);
     return (weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) != 0 &&
-           (ctx->reason == 0 || ctx->reason == WEFT_E_VERSION);
+           served == WEFT__LIFE_INITED &&
+           (ctx->reason == 0 || (ctx->life & WEFT__LIFE_REPLACED) != 0);
 }
 
 /* A virtual actor with an heir: what is left goes on to it; what was held back is older. Signals
@@ -717,6 +725,8 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
     }
     weft__trace(s, WEFT__TRACE_EXIT, ctx->index, ctx->gen);
     WEFT_PROBE3(actor_exit, ctx->index, ctx->gen, reason);
-    give_credit(s->runtime, s);
+    if ((ctx->life & WEFT__LIFE_CREDIT_GONE) == 0) {
+        give_credit(s->runtime, s);
+    }
     slot_free(s, ctx);
 }

@@ -5,6 +5,7 @@
  * biased lock (user code may get stuck here).
  */
 #include "sched/chain.h"
+#include <weft/stream.h>
 
 enum {
     PUBLISH_EVERY = 16, /* handled messages between two updates of mailbox.consumed */
@@ -123,6 +124,13 @@ WEFT_INLINE void receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
     }
 }
 
+/* Whoever ends in its first turn hands nothing over: the next one would do the same, for ever. */
+static void check_barren(struct weft_ctx *ctx) {
+    if ((ctx->life & WEFT__LIFE_EXITING) != 0) {
+        ctx->life |= WEFT__LIFE_BARREN;
+    }
+}
+
 void weft__init_done(struct weft_ctx *ctx, int result) {
     if (result < 0) {
         /* The first reason wins, but terminate is not due either way. */
@@ -133,6 +141,7 @@ void weft__init_done(struct weft_ctx *ctx, int result) {
     if (result != WEFT_CONTINUE) {
         weft_exit(ctx, result == WEFT_STOP ? 0 : -EINVAL);
     }
+    check_barren(ctx);
 }
 
 void weft__init_run(struct weft__scheduler *s, struct weft_ctx *ctx, const void *arg, size_t size) {
@@ -172,6 +181,9 @@ static WEFT_NOINLINE void handle_io(struct weft__scheduler *s, struct weft_ctx *
     if (attachment != NULL && !attachment->calls->admit(attachment, msg)) {
         weft__msg_done(s, ctx, msg);
         return;
+    }
+    if (tag == WEFT_IO_FILE && ctx->ext != NULL && ctx->ext->jobs > 0) {
+        ctx->ext->jobs--;
     }
     weft_counter_add(&s->counters.signals, 1);
     receive(s, ctx, msg);

@@ -32,17 +32,20 @@ enum {
 
 /* weft_ctx.life: owner only */
 enum {
-    WEFT__LIFE_INITED = 1,       /* init succeeded: terminate is due at the end */
-    WEFT__LIFE_EXITING = 2,      /* reason is set: ends when the callback returns */
-    WEFT__LIFE_KILLED = 4,       /* without terminate */
-    WEFT__LIFE_CLOSED = 8,       /* the mailbox is closed, ending */
-    WEFT__LIFE_WAITERS = 16,     /* senders wait for a READY */
-    WEFT__LIFE_ANCHOR_DONE = 64, /* the anchor was handled before others of its batch */
-    WEFT__LIFE_STASH = 32,       /* a serial actor, or one with HOLD, holds messages back */
-    WEFT__LIFE_FRESH = 128,      /* virtual: its first turn is to come, and init with it */
-    WEFT__LIFE_HOLD = 256,       /* virtual: loads or saves; its one call is the store's */
-    WEFT__LIFE_TAKEN = 512,      /* took the request at hand, which has a chain: see chain.h */
-    WEFT__LIFE_BLOCKED = 1024,   /* serial, and has made calls: own is set */
+    WEFT__LIFE_INITED = 1,         /* init succeeded: terminate is due at the end */
+    WEFT__LIFE_EXITING = 2,        /* reason is set: ends when the callback returns */
+    WEFT__LIFE_KILLED = 4,         /* without terminate */
+    WEFT__LIFE_CLOSED = 8,         /* the mailbox is closed, ending */
+    WEFT__LIFE_WAITERS = 16,       /* senders wait for a READY */
+    WEFT__LIFE_ANCHOR_DONE = 64,   /* the anchor was handled before others of its batch */
+    WEFT__LIFE_STASH = 32,         /* a serial actor, or one with HOLD, holds messages back */
+    WEFT__LIFE_FRESH = 128,        /* virtual: its first turn is to come, and init with it */
+    WEFT__LIFE_HOLD = 256,         /* virtual: loads or saves; its one call is the store's */
+    WEFT__LIFE_BARREN = 2048,      /* virtual: has no heir */
+    WEFT__LIFE_REPLACED = 4096,    /* virtual: the store has a newer state: has an heir */
+    WEFT__LIFE_CREDIT_GONE = 8192, /* virtual: its place under actors_max is its heir's */
+    WEFT__LIFE_TAKEN = 512,        /* took the request at hand, which has a chain: see chain.h */
+    WEFT__LIFE_BLOCKED = 1024,     /* serial, and has made calls: own is set */
     /* what has to be looked at after a message */
     WEFT__LIFE_ATTENTION = WEFT__LIFE_EXITING | WEFT__LIFE_WAITERS | WEFT__LIFE_STASH |
                            WEFT__LIFE_TAKEN | WEFT__LIFE_BLOCKED,

@@ -1,77 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * How an actor of an address begins and how it ends: see shard.h, I3 and I4. Everything that can
- * fail or take time is done before the token is taken; under it an address gets its entry, loses it,
+ * fail or take time is done before the token is taken, but for a remembered init_arg, which is copied
+ * under it; there an address gets its entry, loses it,
  * or gets another one.
  */
 #include "shard/shard.h"
 #include <string.h>
-
-/* ---- memories: the init_arg of addresses that are not active ---------------------------------- */
-
-static size_t memory_bytes(uint32_t id_size, uint32_t arg_size) {
-    return sizeof(struct weft__memory) + id_size + arg_size;
-}
-
-/* Takes what is remembered of an address out of its list, or NULL. Under the token. The list is as
- * long as the subtable has inactive addresses with an init_arg. */
-static struct weft__memory *memory_take(const struct weft__vkey *key) {
-    struct weft__memory **link = &key->sub->memories;
-    while (*link != NULL) {
-        struct weft__memory *memory = *link;
-        if (memory->hash == key->hash && memory->name == key->name &&
-            memory->id_size == key->id_size && memcmp(memory->bytes, key->id, key->id_size) == 0) {
-            *link = memory->next;
-            return memory;
-        }
-        link = &memory->next;
-    }
-    return NULL;
-}
-
-static void memory_free(struct weft__shards *shards, struct weft__memory *memory) {
-    size_t bytes = memory_bytes(memory->id_size, memory->arg_size);
-    (void)weft_add64_acq_rel(&shards->remembered, 0 - (uint64_t)bytes);
-    weft__free(shards->core, memory, bytes, "memory");
-}
-
-/* Makes one, or NULL: there is nothing to remember, no room, or no memory. */
-static struct weft__memory *memory_make(struct weft__shards *shards, const struct weft__vkey *key,
-                                        const struct weft__extra *extra) {
-    if (extra == NULL || extra->arg == NULL) {
-        return NULL;
-    }
-    size_t bytes = memory_bytes(key->id_size, extra->arg_size);
-    uint64_t max = shards->runtime->config.shard_remember_bytes;
-    if (weft_add64_acq_rel(&shards->remembered, bytes) + bytes > max) {
-        (void)weft_add64_acq_rel(&shards->remembered, 0 - (uint64_t)bytes);
-        WEFT__COUNT(shards->runtime, NULL, virtual_forgotten, 1);
-        return NULL;
-    }
-    struct weft__memory *memory = weft__alloc(shards->core, bytes, "memory");
-    if (memory == NULL) {
-        (void)weft_add64_acq_rel(&shards->remembered, 0 - (uint64_t)bytes);
-        WEFT__COUNT(shards->runtime, NULL, virtual_forgotten, 1);
-        return NULL;
-    }
-    memory->hash = key->hash;
-    memory->name = key->name;
-    memory->id_size = key->id_size;
-    memory->arg_size = extra->arg_size;
-    memcpy(memory->bytes, key->id, key->id_size);
-    memcpy(memory->bytes + key->id_size, extra->arg, extra->arg_size);
-    return memory;
-}
-
-void weft__memories_fini(struct weft__shards *shards) {
-    for (uint32_t i = 0; i < shards->sub_count; i++) {
-        while (shards->subs[i].memories != NULL) {
-            struct weft__memory *memory = shards->subs[i].memories;
-            shards->subs[i].memories = memory->next;
-            memory_free(shards, memory);
-        }
-    }
-}
 
 /* ---- extra --------------------------------------------------------------------------------- */
 
@@ -105,6 +40,7 @@ struct fresh {
     struct weft__record *record;
     struct weft__kind *kind;
     uint64_t now_ns;
+    uint32_t gen;
     bool reserved; /* a place in the heap of ages */
 };
 
@@ -115,13 +51,14 @@ static void fresh_undo(const struct weft__wish *wish, struct fresh *fresh) {
     extra_free(wish->shards, fresh->record->extra);
     fresh->record->extra = NULL;
     weft__record_clear(wish->shards, fresh->slot->index);
-    weft__birth_undo(wish->shards->runtime, wish->s, fresh->slot);
+    weft__birth_undo(wish->shards->runtime, wish->s, fresh->slot, wish->has_credit);
 }
 
 static int fresh_make(const struct weft__wish *wish, const struct weft__vkey *key,
                       struct fresh *fresh) {
     struct weft__shards *shards = wish->shards;
-    struct weft__birth birth = {.type = wish->type, .scheduler = -1, .virtual = true};
+    struct weft__birth birth = {
+        .type = wish->type, .scheduler = -1, .virtual = true, .has_credit = wish->has_credit};
     fresh->kind = weft__kind_of(shards, wish->type);
     if (weft_unlikely(fresh->kind == NULL)) {
         return -ENOMEM;
@@ -132,10 +69,11 @@ static int fresh_make(const struct weft__wish *wish, const struct weft__vkey *ke
     }
     result = weft__record_fill(shards, key, fresh->slot);
     if (weft_unlikely(result != 0)) {
-        weft__birth_undo(shards->runtime, wish->s, fresh->slot);
+        weft__birth_undo(shards->runtime, wish->s, fresh->slot, wish->has_credit);
         return result;
     }
     fresh->record = weft__record_at(shards, fresh->slot->index);
+    fresh->gen = fresh->slot->gen;
     if (weft_unlikely(wish->arg != NULL)) {
         result = extra_make(shards, wish->arg, wish->arg_size, &fresh->record->extra);
         if (result != 0) {
@@ -158,10 +96,15 @@ static int fresh_make(const struct weft__wish *wish, const struct weft__vkey *ke
 
 /* It can be found from now on. idle: it may run as soon as something is sent. Under the token. */
 static void fresh_open(const struct weft__wish *wish, struct fresh *fresh, bool idle) {
+    bool aged = fresh->kind->stripes != NULL;
+    uint32_t index = fresh->slot->index;
+    if (aged) { /* nobody asks it to leave before it is open; it itself waits until it is listed */
+        weft__age_enter(wish->shards, fresh->kind, index);
+    }
     weft__birth_open(wish->shards->runtime, wish->s, fresh->slot, idle);
-    weft__record_publish(fresh->record, fresh->slot->gen);
-    if (fresh->kind->stripes != NULL) { /* when it can be asked to leave; its end needs the token */
-        weft__age_add(wish->shards, fresh->kind, fresh->slot->index, fresh->now_ns);
+    weft__record_publish(fresh->record, fresh->gen);
+    if (aged) {
+        weft__age_add(wish->shards, fresh->kind, index, fresh->now_ns);
     }
 }
 
@@ -180,10 +123,11 @@ static void fresh_count(const struct weft__wish *wish, const struct fresh *fresh
  * the token. */
 static struct weft__memory *fresh_remember(struct weft__shards *shards,
                                            const struct weft__vkey *key, struct fresh *fresh) {
-    if (weft_likely(key->sub->memories == NULL)) {
+    if (weft_likely(weft_load64_relaxed(&shards->remembered) == 0)) { /* advisory: written under
+                                                                          this very token */
         return NULL;
     }
-    struct weft__memory *memory = memory_take(key);
+    struct weft__memory *memory = weft__memory_take(shards, key);
     struct weft__extra *extra = NULL;
     if (memory == NULL ||
         extra_make(shards, memory->bytes + memory->id_size, memory->arg_size, &extra) != 0) {
@@ -239,6 +183,8 @@ static int enter(const struct weft__wish *wish, const struct weft__vkey *key, st
     struct weft__shards *shards = wish->shards;
     uint32_t ending;
     int result = 0;
+    /* Read now: once the token is left it may have ended, and its slot be another's. */
+    uint64_t opened = weft__from(fresh->slot);
     struct weft__memory *memory = NULL;
     weft__token_enter(shards, key->sub);
     uint64_t target = who_is(shards, key, &ending);
@@ -268,14 +214,14 @@ static int enter(const struct weft__wish *wish, const struct weft__vkey *key, st
     weft__token_leave(key->sub);
     WEFT__POINT(shards->core, WEFT__POINT_LEFT);
     if (weft_unlikely(memory != NULL)) {
-        memory_free(shards, memory);
+        weft__memory_free(shards, memory);
     }
     if (weft_unlikely(target != 0 || result != 0)) {
         fresh_undo(wish, fresh);
         *ret_target = target;
         return result;
     }
-    *ret_target = weft__from(fresh->slot);
+    *ret_target = opened;
     fresh_count(wish, fresh);
     return 0;
 }
@@ -329,9 +275,9 @@ static void hand_over(struct weft__scheduler *s, uint32_t index, uint32_t left) 
 
 /* Makes a successor for what was left. Its slot, or 0: *ret_status says why not. */
 static uint32_t succeed(struct weft__shards *shards, struct weft__scheduler *s,
-                        const struct weft_ctx *ctx, const struct weft__vkey *key, int *ret_status) {
+                        struct weft_ctx *ctx, const struct weft__vkey *key, int *ret_status) {
     struct weft__record *record = weft__record_at(shards, ctx->index);
-    struct weft__wish wish = {.shards = shards, .s = s, .type = ctx->type};
+    struct weft__wish wish = {.shards = shards, .s = s, .type = ctx->type, .has_credit = true};
     struct fresh fresh = {0};
     *ret_status = fresh_make(&wish, key, &fresh);
     if (*ret_status != 0) {
@@ -352,6 +298,7 @@ static uint32_t succeed(struct weft__shards *shards, struct weft__scheduler *s,
         fresh_undo(&wish, &fresh);
         return successor;
     }
+    ctx->life |= WEFT__LIFE_CREDIT_GONE;
     fresh_count(&wish, &fresh);
     return fresh.slot->index;
 }
@@ -379,23 +326,29 @@ static uint32_t leave(struct weft__shards *shards, const struct weft__vkey *key,
     if (successor == 0) {
         weft__table_remove(shards, key, index);
         if (*memory != NULL) {
-            (*memory)->next = key->sub->memories;
-            key->sub->memories = *memory;
+            weft__memory_put(shards, *memory);
             *memory = NULL;
         }
-    } else if (record->extra != NULL && record->extra->arg != NULL && is_kept(record, ctx)) {
-        weft__record_at(shards, successor)->owner_flags |= WEFT__RECORD_KNOWN;
-        struct weft__extra *extra = weft__record_swap_extra(shards, index, NULL);
-        weft_store64_relaxed(&extra->account, 0);
-        extra->version = 0;
-        extra->leave_reason = 0;
-        extra = weft__record_swap_extra(shards, successor, extra);
-        (void)weft__record_swap_extra(shards, index, extra); /* what a sender brought along */
     }
     weft_store32_relaxed(&record->gen, 0);
     weft__token_leave(key->sub);
     WEFT__POINT(shards->core, WEFT__POINT_LEFT);
     return successor;
+}
+
+/* The successor, which nobody runs yet, gets the init_arg. */
+static void pass_on(struct weft__shards *shards, uint32_t index, uint32_t successor) {
+    struct weft__extra *extra = weft__record_at(shards, index)->extra;
+    if (extra == NULL || extra->arg == NULL) {
+        return;
+    }
+    extra = weft__record_swap_extra(shards, index, NULL);
+    weft_store64_relaxed(&extra->account, 0);
+    extra->version = 0;
+    extra->leave_reason = 0;
+    weft__record_at(shards, successor)->owner_flags |= WEFT__RECORD_KNOWN;
+    extra = weft__record_swap_extra(shards, successor, extra);
+    (void)weft__record_swap_extra(shards, index, extra); /* what a sender brought along */
 }
 
 void weft__virtual_end(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left) {
@@ -418,16 +371,19 @@ void weft__virtual_end(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t
         left = 0;
     }
     if (is_kept(record, ctx)) {
-        memory = memory_make(shards, &key, record->extra);
+        memory = weft__memory_make(shards, &key, record->extra);
     }
     uint32_t successor = leave(shards, &key, ctx, &memory);
     if (kind->stripes != NULL) {
         weft__age_remove(shards, kind, ctx->index); /* after the token: see fresh_open */
     }
     if (memory != NULL) {
-        memory_free(shards, memory);
+        weft__memory_free(shards, memory);
     }
     (void)weft_add64_acq_rel(&kind->counts[s->id % WEFT__COUNT_STRIPES].count, UINT64_MAX);
+    if (successor != 0 && is_kept(record, ctx)) {
+        pass_on(shards, ctx->index, successor);
+    }
     extra_free(shards, weft__record_swap_extra(shards, ctx->index, NULL));
     WEFT__POINT(shards->core, WEFT__POINT_CLEAR);
     weft__record_clear(shards, ctx->index); /* the key ends here */

@@ -5,11 +5,11 @@
  * age is put right only when somebody looks at its top: an actor that has run since it was placed
  * moves to where it belongs, and one that has not is asked to leave.
  *
- * A type's activations are spread over 64 stripes, each with its own lock, heap and part of the
- * limits; over one when a limit is small. So limits hold for the type, and the order is that of one
- * stripe. An actor that was asked to leave is in no heap until it stays after all;
- * asking costs a message, and the actor itself decides (save.c). While a stripe is above a limit
- * because nobody can go, the keeper tries again every few milliseconds.
+ * A type's activations are spread over 64 stripes, each with its own lock and heap; over one when a
+ * limit is small. Limits hold for the type; who goes is the oldest of one stripe. An actor that was
+ * asked to leave is in no heap until it stays after all; asking costs a message, and the actor itself
+ * decides (save.c). While there are too many because nobody can go, the keeper tries again every few
+ * milliseconds.
  */
 #include "shard/shard.h"
 #include <string.h>
@@ -22,7 +22,7 @@ enum {
     HEAP_FIRST = 64,
 };
 
-#define WAIT_MIN_NS UINT64_C(500000) /* so that those that are due come together */
+#define ACCOUNT_MAX (UINT64_C(1) << 40)
 
 static struct weft__stripe *stripe_of(const struct weft__kind *kind, uint32_t slot) {
     return &kind->stripes[slot % kind->stripe_count];
@@ -41,10 +41,6 @@ int weft__ages_init(struct weft__shards *shards, struct weft__kind *kind) {
         return -ENOMEM;
     }
     kind->stripe_count = count;
-    for (uint32_t i = 0; i < count; i++) {
-        kind->stripes[i].count_max = def->active_max / count;
-        kind->stripes[i].bytes_max = def->active_bytes_max / count;
-    }
     return 0;
 }
 
@@ -157,13 +153,27 @@ void weft__ages_fini(struct weft__shards *shards, struct weft__kind *kind) {
                        "stripes");
 }
 
-static bool is_above(const struct weft__stripe *stripe) {
-    if (stripe->count_max != 0 && stripe->count - stripe->leaving > stripe->count_max) {
+static uint64_t load(const weft_atomic_u64 *at) {
+    return weft_load64_relaxed(at);
+}
+
+/* Are there too many, not counting those that leave? */
+static bool is_above(const struct weft__kind *kind) {
+    const weft_type_def *def = &kind->type->def;
+    uint64_t active = load(&kind->active), leaving = load(&kind->leaving);
+    uint64_t bytes = load(&kind->bytes);
+    if (active <= leaving) {
+        return false;
+    }
+    if (def->active_max != 0 && active - leaving > def->active_max) {
         return true;
     }
     /* What those that leave will free is not known here: a share of all is a good guess. */
-    return stripe->bytes_max != 0 && stripe->count > stripe->leaving &&
-           stripe->bytes - stripe->bytes / stripe->count * stripe->leaving > stripe->bytes_max;
+    return def->active_bytes_max != 0 && bytes - bytes / active * leaving > def->active_bytes_max;
+}
+
+static void add(weft_atomic_u64 *at, uint64_t value) {
+    (void)weft_add64_acq_rel(at, value);
 }
 
 static uint64_t bytes_of(const struct weft__shards *shards, const struct weft__kind *kind,
@@ -172,15 +182,19 @@ static uint64_t bytes_of(const struct weft__shards *shards, const struct weft__k
     return kind->type->def.state_size + (extra == NULL ? 0 : weft_load64_relaxed(&extra->account));
 }
 
+void weft__age_enter(struct weft__shards *shards, struct weft__kind *kind, uint32_t slot) {
+    weft__lock_enter(&stripe_of(kind, slot)->lock, shards->core->env);
+}
+
 void weft__age_add(struct weft__shards *shards, struct weft__kind *kind, uint32_t slot,
                    uint64_t now_ns) {
     struct weft__stripe *stripe = stripe_of(kind, slot);
-    weft__lock_enter(&stripe->lock, shards->core->env);
     stripe->reserved--;
     stripe->count++;
     heap_add(shards, stripe, slot, now_ns);
     weft__record_at(shards, slot)->age_flags |= WEFT__RECORD_COUNTED;
-    stripe->bytes += bytes_of(shards, kind, slot);
+    add(&kind->active, 1);
+    add(&kind->bytes, bytes_of(shards, kind, slot));
     weft__lock_leave(&stripe->lock);
 }
 
@@ -192,11 +206,12 @@ void weft__age_remove(struct weft__shards *shards, struct weft__kind *kind, uint
         heap_remove(shards, stripe, slot);
     }
     if ((record->age_flags & WEFT__RECORD_LEAVING) != 0) {
-        stripe->leaving--;
+        add(&kind->leaving, UINT64_MAX);
     }
     if ((record->age_flags & WEFT__RECORD_COUNTED) != 0) {
         stripe->count--;
-        stripe->bytes -= bytes_of(shards, kind, slot);
+        add(&kind->active, UINT64_MAX);
+        add(&kind->bytes, 0 - bytes_of(shards, kind, slot));
     }
     record->age_flags = 0;
     weft__lock_leave(&stripe->lock);
@@ -211,11 +226,11 @@ bool weft__age_stay(struct weft__shards *shards, struct weft__kind *kind, uint32
         heap_remove(shards, stripe, slot);
     }
     if ((record->age_flags & WEFT__RECORD_LEAVING) != 0) {
-        stripe->leaving--;
+        add(&kind->leaving, UINT64_MAX);
         record->age_flags &= (uint16_t)~WEFT__RECORD_LEAVING;
     }
     heap_add(shards, stripe, slot, now_ns);
-    bool above = is_above(stripe);
+    bool above = is_above(kind);
     weft__lock_leave(&stripe->lock);
     return above;
 }
@@ -223,13 +238,14 @@ bool weft__age_stay(struct weft__shards *shards, struct weft__kind *kind, uint32
 void weft__age_account(struct weft__shards *shards, struct weft__kind *kind, uint32_t slot,
                        uint64_t account) {
     struct weft__extra *extra = weft__record_at(shards, slot)->extra; /* exists */
+    account = weft_min_u64(account, ACCOUNT_MAX);                     /* sums stay below 2^64 */
     if (kind->stripes == NULL) {
         weft_store64_relaxed(&extra->account, account);
         return;
     }
     struct weft__stripe *stripe = stripe_of(kind, slot);
     weft__lock_enter(&stripe->lock, shards->core->env);
-    stripe->bytes += account - weft_load64_relaxed(&extra->account);
+    add(&kind->bytes, account - weft_load64_relaxed(&extra->account));
     weft_store64_relaxed(&extra->account, account);
     weft__lock_leave(&stripe->lock);
 }
@@ -257,8 +273,8 @@ int weft__ask_to_leave(weft_runtime *runtime, struct weft__scheduler *s, uint64_
 /* Looks at the oldest. Those that were used since they were placed go where they belong. Returns
  * one that was not used since, out of the heap, as leaving; 0: none is older than limit_ns, or
  * looks are used up. */
-static uint64_t take_oldest(struct weft__shards *shards, struct weft__stripe *stripe,
-                            uint64_t limit_ns, uint32_t *looks) {
+static uint64_t take_oldest(struct weft__shards *shards, struct weft__kind *kind,
+                            struct weft__stripe *stripe, uint64_t limit_ns, uint32_t *looks) {
     while (stripe->aged_count != 0 && *looks > 0) { /* bounded by looks */
         struct weft__aged *oldest = &stripe->heap[0];
         uint32_t index = oldest->slot;
@@ -277,42 +293,44 @@ static uint64_t take_oldest(struct weft__shards *shards, struct weft__stripe *st
         }
         heap_remove(shards, stripe, index);
         record->age_flags |= WEFT__RECORD_LEAVING;
-        stripe->leaving++;
+        add(&kind->leaving, 1);
         return (uint64_t)index << 32 | weft_load32_relaxed(&record->gen);
     }
     return 0;
 }
 
 /* The one that was taken could not be asked: it is back. */
-static void untake(struct weft__shards *shards, struct weft__stripe *stripe, uint64_t target) {
+static void untake(struct weft__shards *shards, struct weft__kind *kind, uint64_t target) {
     uint32_t slot = (uint32_t)(target >> 32);
+    struct weft__stripe *stripe = stripe_of(kind, slot);
     struct weft__record *record = weft__record_at(shards, slot);
     weft__lock_enter(&stripe->lock, shards->core->env);
     if (weft_load32_relaxed(&record->gen) == (uint32_t)target &&
         (record->age_flags & WEFT__RECORD_LEAVING) != 0) {
         record->age_flags &= (uint16_t)~WEFT__RECORD_LEAVING;
-        stripe->leaving--;
+        add(&kind->leaving, UINT64_MAX);
         heap_add(shards, stripe, slot, weft__now(shards->core));
     }
     weft__lock_leave(&stripe->lock);
 }
 
-/* Asks at most asks of a stripe's oldest to leave. True: it is above its limits still. */
-static bool enforce(struct weft__shards *shards, struct weft__scheduler *s,
-                    struct weft__stripe *stripe, uint32_t asks) {
+/* Asks some of a stripe's oldest to leave. True: there are too many still. */
+static bool enforce(struct weft__shards *shards, struct weft__scheduler *s, struct weft__kind *kind,
+                    struct weft__stripe *stripe) {
     uint32_t looks = LOOKS_MAX;
-    for (uint32_t asked = 0;; asked++) { /* bounded by asks */
+    for (uint32_t asked = 0;; asked++) { /* bounded by ENFORCE_MAX */
         weft__lock_enter(&stripe->lock, shards->core->env);
-        bool above = is_above(stripe);
-        uint64_t target =
-            above && asked < asks ? take_oldest(shards, stripe, UINT64_MAX, &looks) : 0;
+        bool above = is_above(kind);
+        uint64_t target = above && asked < ENFORCE_MAX
+                              ? take_oldest(shards, kind, stripe, UINT64_MAX, &looks)
+                              : 0;
         weft__lock_leave(&stripe->lock);
         if (target == 0) {
             return above;
         }
         WEFT__POINT(shards->core, WEFT__POINT_ASK);
         if (weft__ask_to_leave(shards->runtime, s, target, WEFT__LEAVE_UNUSED) == -ENOMEM) {
-            untake(shards, stripe, target);
+            untake(shards, kind, target);
             return true;
         }
     }
@@ -320,7 +338,7 @@ static bool enforce(struct weft__shards *shards, struct weft__scheduler *s,
 
 void weft__age_enforce(struct weft__shards *shards, struct weft__scheduler *s,
                        struct weft__kind *kind, uint32_t slot) {
-    if (enforce(shards, s, stripe_of(kind, slot), ENFORCE_MAX)) {
+    if (enforce(shards, s, kind, stripe_of(kind, slot))) {
         /* Nobody may go just now: it tries again. */
         weft__keeper_poke(shards, s, weft__shard_now(shards, s) + WEFT__AGAIN_NS);
     }
@@ -328,18 +346,20 @@ void weft__age_enforce(struct weft__shards *shards, struct weft__scheduler *s,
 
 /* One stripe. Returns when its oldest is due, in ns of now; UINT64_MAX: it is empty. */
 static uint64_t sweep_stripe(struct weft__shards *shards, struct weft__scheduler *s,
-                             struct weft__stripe *stripe, uint64_t idle_ns, bool *ret_more) {
+                             struct weft__kind *kind, uint32_t at, bool *ret_more) {
+    uint64_t idle_ns = kind->type->def.idle_ns;
+    struct weft__stripe *stripe = &kind->stripes[at];
     uint64_t limit_ns = s->now_ns > idle_ns ? s->now_ns - idle_ns : 0;
     uint32_t looks = LOOKS_MAX;
     for (;;) { /* bounded by looks */
         weft__lock_enter(&stripe->lock, shards->core->env);
-        uint64_t target = take_oldest(shards, stripe, limit_ns, &looks);
+        uint64_t target = take_oldest(shards, kind, stripe, limit_ns, &looks);
         uint64_t placed_ns = stripe->aged_count == 0 ? UINT64_MAX : stripe->heap[0].placed_ns;
         weft__lock_leave(&stripe->lock);
         WEFT__POINT(shards->core, WEFT__POINT_ASK);
         if (target != 0) {
             if (weft__ask_to_leave(shards->runtime, s, target, WEFT__LEAVE_UNUSED) == -ENOMEM) {
-                untake(shards, stripe, target);
+                untake(shards, kind, target);
             }
             continue;
         }
@@ -358,10 +378,10 @@ uint64_t weft__age_sweep(struct weft__shards *shards, struct weft__scheduler *s,
     uint64_t wait_ns = UINT64_MAX;
     for (uint32_t i = 0; i < kind->stripe_count; i++) {
         if (idle_ns != WEFT_IDLE_NEVER) {
-            uint64_t due_ns = sweep_stripe(shards, s, &kind->stripes[i], idle_ns, ret_more);
-            wait_ns = weft_min_u64(wait_ns, weft_max_u64(due_ns, WAIT_MIN_NS));
+            uint64_t due_ns = sweep_stripe(shards, s, kind, i, ret_more);
+            wait_ns = weft_min_u64(wait_ns, weft_max_u64(due_ns, WEFT__LOOK_NS));
         }
-        if (enforce(shards, s, &kind->stripes[i], LOOKS_MAX)) {
+        if (enforce(shards, s, kind, &kind->stripes[i])) {
             wait_ns = weft_min_u64(wait_ns, WEFT__AGAIN_NS);
         }
     }

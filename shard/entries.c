@@ -5,8 +5,9 @@
 #include "shard/shard.h"
 #include <string.h>
 
-static void fill(struct weft__shards *shards, uint32_t index, const struct weft__vkey *key,
+static void fill(struct weft__shards *shards, weft_pid pid, const struct weft__vkey *key,
                  weft_ventry *ret_entry) {
+    uint32_t index = pid.slot;
     const struct weft_ctx *slot = weft__slot_at(&shards->runtime->slots, index);
     struct weft__record *record = weft__record_at(shards, index);
     const weft_type *type = weft__name_type(shards, key->name);
@@ -19,9 +20,7 @@ static void fill(struct weft__shards *shards, uint32_t index, const struct weft_
         .id = key->id,
         .id_size = key->id_size,
         .shard = key->shard,
-        .pid = {.node = shards->runtime->node,
-                .slot = index,
-                .gen = weft_load32_relaxed(&record->gen)},
+        .pid = pid,
         .bytes = type->def.state_size +
                  (record->extra == NULL ? 0 : weft_load64_relaxed(&record->extra->account)),
         .idle_ns = now_ns > active_ns ? now_ns - active_ns : 0,
@@ -43,8 +42,7 @@ int weft_virtual_self(weft_ctx *ctx, weft_ventry *ret_entry) {
     struct weft__record *record = weft__record_at(shards, ctx->index);
     struct weft__vkey key;
     weft__vkey_of(shards, record, &key);
-    fill(shards, ctx->index, &key, ret_entry);
-    ret_entry->pid = weft_self(ctx);
+    fill(shards, weft_self(ctx), &key, ret_entry);
     if (key.id == key.words) {
         ret_entry->id = &record->words; /* it lives as long as the actor */
     }
@@ -88,7 +86,7 @@ static bool read_record(struct weft__shards *shards, weft_pid pid, void *id, siz
         if (id_max > 0) {
             memcpy(id, key.id, key.id_size < id_max ? key.id_size : id_max);
         }
-        fill(shards, pid.slot, &key, ret_entry);
+        fill(shards, pid, &key, ret_entry); /* not what it is by now */
         ret_entry->id = id;
     }
     weft__lock_leave(lock);
@@ -214,7 +212,9 @@ int weft_vcursor_next(weft_vcursor *cursor, weft_ventry *ret_entry) {
             }
         }
         uint64_t target = cursor->pids[cursor->at++];
-        weft_pid pid = {.slot = (uint32_t)(target >> 32), .gen = (uint32_t)target};
+        weft_pid pid = {.node = cursor->shards->runtime->node,
+                        .slot = (uint32_t)(target >> 32),
+                        .gen = (uint32_t)target};
         if (read_record(cursor->shards, pid, cursor->id, WEFT_ID_MAX, ret_entry) &&
             (cursor->type == NULL || cursor->type == ret_entry->type)) {
             return 1;

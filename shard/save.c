@@ -308,9 +308,10 @@ static int save(struct weft__scheduler *s, struct weft_ctx *ctx) {
     weft_buf *state = NULL;
     s->msg = NULL;
     int result = ctx->type->def.save(ctx, ctx->state, &state);
-    if (result < 0) {
+    bool over = (ctx->life & (WEFT__LIFE_EXITING | WEFT__LIFE_HOLD)) != 0; /* weft_forget in it */
+    if (result < 0 || over) {
         weft_buf_unref(state);
-        return result;
+        return over ? 0 : result;
     }
     if (state == NULL) {
         bool has_any = extra != NULL && extra->version != 0;
@@ -332,6 +333,7 @@ static void save_failed(struct weft__scheduler *s, struct weft_ctx *ctx, int sta
     weft_counter_add(&s->counters.virtual_store_errors, 1);
     log_failure(shards, ctx, "save", status);
     if (status == WEFT_E_VERSION) {
+        ctx->life |= WEFT__LIFE_REPLACED;
         weft_exit(ctx, status); /* somebody else goes on with another state */
     } else if (extra != NULL && extra->leave_reason != 0) {
         weft_exit(ctx, extra->leave_reason);
@@ -383,30 +385,6 @@ void weft__virtual_passivate(struct weft__scheduler *s, struct weft_ctx *ctx, in
     }
 }
 
-static void saved(struct weft__scheduler *s, struct weft_ctx *ctx, int status,
-                  const struct stored *stored) {
-    struct weft__extra *extra = weft__extra_of(weft__shards_of(s->runtime), ctx->index);
-#ifdef WEFT_PLANT_FAILED_SAVE
-    status = status == -EIO ? 0 : status;
-#endif
-    if (status != 0 || extra == NULL) {
-        save_failed(s, ctx, status != 0 ? status : -ENOMEM);
-        return;
-    }
-    extra->version = stored == NULL ? 0 : stored->version;
-    weft_counter_add(&s->counters.virtual_saves, 1);
-    if (extra->leave_reason != 0) {
-        depart(s, ctx, extra->leave_reason);
-    } else if (is_idle(s, ctx)) {
-        depart(s, ctx, 0);
-    } else {
-        stay(s, ctx); /* something came: what was saved is no harm */
-#ifdef WEFT_PLANT_OLD_SAVE
-        record_of(s, ctx)->owner_flags |= 0x8000; /* and need not be saved again */
-#endif
-    }
-}
-
 static void removed(struct weft__scheduler *s, struct weft_ctx *ctx, int status) {
     struct weft__record *record = record_of(s, ctx);
     if (status == 0 || status == -ENOENT) {
@@ -416,8 +394,53 @@ static void removed(struct weft__scheduler *s, struct weft_ctx *ctx, int status)
     record->owner_flags &= (uint16_t)~WEFT__RECORD_FORGET;
     weft_counter_add(&s->counters.virtual_store_errors, 1);
     log_failure(weft__shards_of(s->runtime), ctx, "remove", status);
-    if (status == WEFT_E_VERSION) {
-        weft_exit(ctx, status);
+    const struct weft__extra *extra = record->extra;
+    int reason = extra == NULL ? 0 : extra->leave_reason;
+    if (status == WEFT_E_VERSION || reason != 0) {
+        weft_exit(ctx, status == WEFT_E_VERSION ? status : reason);
+    }
+}
+
+/* weft_forget was called while a save was under way: what it has written goes. */
+static void forget_saved(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    const struct weft__extra *extra = record_of(s, ctx)->extra;
+    if (extra == NULL || extra->version == 0) {
+        weft_exit(ctx, 0);
+        return;
+    }
+    int result = start(s, ctx, WEFT__RECORD_REMOVING, NULL);
+    if (result < 0) {
+        removed(s, ctx, result);
+    }
+}
+
+static void saved(struct weft__scheduler *s, struct weft_ctx *ctx, int status,
+                  const struct stored *stored) {
+    struct weft__extra *extra = weft__extra_of(weft__shards_of(s->runtime), ctx->index);
+#ifdef WEFT_PLANT_FAILED_SAVE
+    status = status == -EIO ? 0 : status;
+#endif
+    if (status == 0 && extra != NULL) {
+        extra->version = stored == NULL ? 0 : stored->version;
+        weft_counter_add(&s->counters.virtual_saves, 1);
+    }
+    if ((record_of(s, ctx)->owner_flags & WEFT__RECORD_FORGET) != 0) {
+        forget_saved(s, ctx);
+        return;
+    }
+    if (status != 0 || extra == NULL) {
+        save_failed(s, ctx, status != 0 ? status : -ENOMEM);
+        return;
+    }
+    if (extra->leave_reason != 0) {
+        depart(s, ctx, extra->leave_reason);
+    } else if (is_idle(s, ctx)) {
+        depart(s, ctx, 0);
+    } else {
+        stay(s, ctx); /* something came: what was saved is no harm */
+#ifdef WEFT_PLANT_OLD_SAVE
+        record_of(s, ctx)->owner_flags |= 0x8000; /* and need not be saved again */
+#endif
     }
 }
 
@@ -465,12 +488,15 @@ int weft_forget(weft_ctx *ctx) {
     struct weft__scheduler *s = ctx->runner;
     struct weft__record *record = record_of(s, ctx);
     record->owner_flags |= WEFT__RECORD_FORGET;
+    if ((ctx->life & WEFT__LIFE_INITED) == 0) {
+        ctx->life |= WEFT__LIFE_BARREN; /* in init: the next one would forget as well */
+    }
+    if ((ctx->life & WEFT__LIFE_HOLD) != 0) {
+        return 0; /* when what is under way has been answered */
+    }
     if (record->extra == NULL || record->extra->version == 0) {
         weft_exit(ctx, 0);
         return 0;
-    }
-    if ((ctx->life & WEFT__LIFE_HOLD) != 0) {
-        return 0; /* asked twice */
     }
     int result = start(s, ctx, WEFT__RECORD_REMOVING, NULL);
     if (result < 0) {

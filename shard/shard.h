@@ -33,8 +33,10 @@ enum {
     WEFT__ARRAY_PIECE_BYTES = 2 << 20,
     WEFT__ID_INLINE = 24,
     WEFT__RECORD_LOCKS = 256,
+    WEFT__MEMORY_LOCKS = 64,
     WEFT__COUNT_STRIPES = 16,
     WEFT__AGE_STRIPES = 64,
+    WEFT__LOOK_NS = 4000000,  /* the keeper looks no more often */
     WEFT__AGAIN_NS = 8000000, /* above a limit, and nobody could go: when to try again */
     WEFT__DELIVER_MAX = 64,   /* activations of one address that may end under a sender's hands */
     WEFT__LEAVE_UNUSED = 0,   /* why to leave: nobody uses it; negative: a reason, idle or not */
@@ -94,10 +96,8 @@ struct weft__memory {
 };
 
 struct weft__subtable {
-    weft_atomic_u64 array; /* units of 64 bytes << 8 | log2(entries); 0: none. A1 publishes it */
     struct weft__lock token;
-    uint32_t count;                /* under token */
-    struct weft__memory *memories; /* under token */
+    uint32_t count; /* under token */
 };
 
 /* Arrays of entries, in size classes, never given back to the system. */
@@ -133,13 +133,9 @@ struct weft__stripe {
     uint32_t aged_count;
     uint32_t aged_capacity; /* at least count + reserved */
     uint32_t reserved;
-    uint32_t leaving;
     uint32_t order;
     struct weft__aged *heap; /* the oldest first */
     uint64_t count;
-    uint64_t bytes;
-    uint64_t count_max; /* 0: no limit */
-    uint64_t bytes_max;
     alignas(WEFT_CACHELINE) char end[];
 };
 
@@ -149,6 +145,10 @@ struct weft__kind {
     struct weft__kind *next;      /* kinds with a policy; const once published */
     struct weft__stripe *stripes; /* NULL: no policy */
     uint32_t stripe_count;
+    /* of all stripes; changed under the lock of one, read by anybody; advisory: limits */
+    weft_atomic_u64 active;
+    weft_atomic_u64 leaving;
+    weft_atomic_u64 bytes;
     void *stripes_memory;
     struct {
         alignas(WEFT_CACHELINE)
@@ -174,12 +174,16 @@ struct weft__shards {
     enum weft_shard_hash hash;
     struct weft__hash_key hash_key;
     struct weft__subtable *subs;
+    weft_atomic_u64 *sub_arrays; /* of each: units of 64 bytes << 8 | log2(entries); 0: none */
     struct weft__arena records;
     struct weft__arrays arrays;
     weft_strategy_fn custom; /* NULL: as configured; before start */
     void *cookie;
     /* any thread */
-    weft_atomic_u64 remembered;                         /* bytes in memories */
+    weft_atomic_u64 memories;   /* struct weft__memory **: buckets, or 0. Y1 */
+    weft_atomic_u64 remembered; /* bytes in memories */
+    uint32_t memory_mask;       /* const once there are buckets */
+    struct weft__lock memory_locks[WEFT__MEMORY_LOCKS]; /* of buckets by hash; inside a token */
     weft_atomic_u64 waits;                              /* times a token was taken */
     struct weft__lock lock;                             /* capabilities, kinds */
     struct weft__lock record_locks[WEFT__RECORD_LOCKS]; /* a record may not be cleared meanwhile */
@@ -187,7 +191,6 @@ struct weft__shards {
     weft_capability *capabilities[WEFT_CAPABILITIES_MAX]; /* below capability_count: const */
     weft_atomic_u64 kinds[WEFT__TYPES_MAX];               /* struct weft__kind *, or 0. K1 */
     weft_atomic_u64 policies;                             /* struct weft__kind *, linked; K2 */
-    const weft_type *keeper_type;                         /* under lock, then const: keeper.c */
     weft_atomic_u64 keeper;                               /* slot and generation, 0: none */
     weft_atomic_u64 keeper_due; /* when it looks next; UINT64_MAX: not at all. P1 */
 };
@@ -288,6 +291,7 @@ struct weft__wish {
     const void *arg;
     uint32_t arg_size;
     bool only_if_active;
+    bool has_credit; /* takes the place under actors_max of one that ends */
 };
 /* Slot and generation of the actor of an address, activated if need be. Errors as weft_vcall. */
 int weft__activate(const struct weft__wish *wish, const struct weft__vkey *key,
@@ -296,7 +300,17 @@ int weft__activate(const struct weft__wish *wish, const struct weft__vkey *key,
 bool weft__is_open(const struct weft__shards *shards, uint32_t slot, uint32_t gen);
 /* weft__virtual_calls.end */
 void weft__virtual_end(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left);
-/* Frees what memories there are. */
+
+/* ---- memory.c ------------------------------------------------------------------------------ */
+
+/* A memory of an address, or NULL: there is no init_arg, no room, or no memory. */
+struct weft__memory *weft__memory_make(struct weft__shards *shards, const struct weft__vkey *key,
+                                       const struct weft__extra *extra);
+void weft__memory_free(struct weft__shards *shards, struct weft__memory *memory);
+/* Keeps one [take] for the address, which has none. Under the address's token. */
+void weft__memory_put(struct weft__shards *shards, struct weft__memory *memory);
+/* The one of an address [out], or NULL. Under the address's token. */
+struct weft__memory *weft__memory_take(struct weft__shards *shards, const struct weft__vkey *key);
 void weft__memories_fini(struct weft__shards *shards);
 
 /* ---- save.c -------------------------------------------------------------------------------- */
@@ -313,7 +327,8 @@ void weft__ages_fini(struct weft__shards *shards, struct weft__kind *kind);
 /* Room for one more in the stripe of a slot. 0 or -ENOMEM. */
 int weft__age_reserve(struct weft__shards *shards, struct weft__kind *kind, uint32_t slot);
 void weft__age_unreserve(struct weft__shards *shards, struct weft__kind *kind, uint32_t slot);
-/* A new activation joins, as the newest, in the room reserved for it. Before it can end. */
+/* A new activation joins, as the newest, in the room reserved for it: enter, open it, add. */
+void weft__age_enter(struct weft__shards *shards, struct weft__kind *kind, uint32_t slot);
 void weft__age_add(struct weft__shards *shards, struct weft__kind *kind, uint32_t slot,
                    uint64_t now_ns);
 /* It ends. */
@@ -344,7 +359,8 @@ WEFT_INLINE void weft__keeper_watch(struct weft__shards *shards, struct weft__sc
                                     const struct weft__kind *kind) {
     if (kind->type->def.idle_ns != WEFT_IDLE_NEVER) {
         uint64_t now_ns = weft__shard_now(shards, s);
-        weft__keeper_poke(shards, s, weft_add_saturated(now_ns, kind->type->def.idle_ns));
+        uint64_t wait_ns = weft_max_u64(kind->type->def.idle_ns, WEFT__LOOK_NS);
+        weft__keeper_poke(shards, s, weft_add_saturated(now_ns, wait_ns));
     }
 }
 

@@ -24,9 +24,7 @@ static void shards_destroy(struct weft__shards *shards) {
     if (shards == NULL) {
         return;
     }
-    if (shards->subs != NULL) {
-        weft__memories_fini(shards);
-    }
+    weft__memories_fini(shards);
     destroy_kinds(shards);
     for (uint32_t i = 0; i < weft_load32_relaxed(&shards->capability_count); i++) {
         weft__free(shards->core, shards->capabilities[i], sizeof(weft_capability), "capability");
@@ -34,6 +32,8 @@ static void shards_destroy(struct weft__shards *shards) {
     weft__arena_fini(&shards->records);
     weft__arena_fini(&shards->arrays.arena);
     weft__free(shards->core, shards->subs, shards->sub_count * sizeof(*shards->subs), "subtables");
+    weft__free(shards->core, shards->sub_arrays, shards->sub_count * sizeof(*shards->sub_arrays),
+               "subtables");
     weft__free(shards->core, shards, sizeof(*shards), "shards");
 }
 
@@ -78,7 +78,9 @@ static int make_memory(struct weft__shards *shards) {
     shards->sub_count = shards->count << shards->sub_bits;
     shards->subs =
         weft__alloc(shards->core, shards->sub_count * sizeof(*shards->subs), "subtables");
-    return shards->subs == NULL ? -ENOMEM : 0;
+    shards->sub_arrays =
+        weft__alloc(shards->core, shards->sub_count * sizeof(*shards->sub_arrays), "subtables");
+    return shards->subs == NULL || shards->sub_arrays == NULL ? -ENOMEM : 0;
 }
 
 static int shards_create(weft_runtime *runtime, struct weft__shards **ret_shards) {

@@ -5,6 +5,7 @@
 #include "connection.h"
 
 #include "channel.h"
+#include "key.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -50,10 +51,10 @@ static int write_message(weft_ctx *ctx, connection *self, const weft_msg *msg, s
     return written(self, weft_stream_write_buf(ctx, buf, place, size));
 }
 
-/* Replies whose turn it is. */
+/* Replies whose turn it is, while the client reads. */
 static int take_ready(weft_ctx *ctx, connection *self) {
     int rc = 0;
-    while (rc == 0 && slots_ready(&self->slots)) { /* SLOTS_MAX */
+    while (rc == 0 && !self->full && slots_ready(&self->slots)) { /* SLOTS_MAX */
         weft_msg *msg = slots_take(ctx, &self->slots, &self->out);
         if (msg != NULL) {
             rc = write_message(ctx, self, msg, 0);
@@ -167,6 +168,29 @@ static size_t execute_some(weft_ctx *ctx, connection *self, const char *data, si
     return used;
 }
 
+/* ---- answers --------------------------------------------------------------------------------- */
+
+/* A reply that is not in the protocol's form yet: the answer of something that is no key, or what
+ * there is instead of one. */
+static void put_answer(connection *self, uint64_t token, int status, int64_t count) {
+    enum answer_kind kind = (enum answer_kind)(token >> ANSWER_SHIFT);
+    uint64_t number = token & ((UINT64_C(1) << ANSWER_SHIFT) - 1);
+    char first[OUTPUT_FIRST];
+    reply out;
+    reply_init(&out, self->out.protocol, first, sizeof(first));
+    if (kind == ANSWER_CHANNEL) {
+        subscribe_answered(self, status, &out);
+    } else if (status < 0) {
+        answer_status(&out, status);
+    } else {
+        reply_integer(&out, count);
+    }
+    if (out.failed || !slots_put_text(&self->slots, number, out.data, out.size)) {
+        self->out.failed = true; /* the connection ends */
+    }
+    reply_free(&out);
+}
+
 /* ---- flow ------------------------------------------------------------------------------------ */
 
 /* After every message: writes, stops or goes on reading, closes. */
@@ -192,12 +216,42 @@ static int settle(weft_ctx *ctx, connection *self, bool at_once) {
     return 0;
 }
 
-/* Lets replies go whose turn it is and executes what there is room for then. */
-static int work(weft_ctx *ctx, connection *self) {
+/* A request that was put off is made again when its reply is the next one to be written, so one at a
+ * time. New ones wait until all of these are answered: they may not overtake. True: it could not be
+ * made, which is its answer. */
+static bool fails_again(weft_ctx *ctx, connection *self) {
+    weft_msg *msg = self->held_back && !self->full ? slots_take_put_off(&self->slots) : NULL;
+    if (msg != NULL) {
+        uint64_t number = self->slots.first;
+        int rc = key_call_again(ctx, self->shared, msg, number);
+        weft_msg_release(ctx, &msg);
+        if (rc < 0) {
+            put_answer(self, number, rc, 0);
+        }
+        return rc < 0;
+    }
+    if (self->held_back && slots_count(&self->slots) == 0) {
+        self->held_back = false;
+        budget_go_on(self->budget);
+    }
+    return false;
+}
+
+/* Lets replies go whose turn it is. */
+static int deliver(weft_ctx *ctx, connection *self) {
     int rc = take_ready(ctx, self);
+    while (rc == 0 && fails_again(ctx, self)) { /* SLOTS_MAX */
+        rc = take_ready(ctx, self);
+    }
+    return rc;
+}
+
+/* The same, and executes what there is room for then. */
+static int work(weft_ctx *ctx, connection *self) {
+    int rc = deliver(ctx, self);
     while (rc == 0 && self->stopped && may_execute(self)) { /* each round executes a request */
         consume(self, execute_some(ctx, self, self->input + self->input_at, input_left(self)));
-        rc = take_ready(ctx, self);
+        rc = deliver(ctx, self);
     }
     return rc < 0 ? rc : settle(ctx, self, true);
 }
@@ -235,43 +289,35 @@ static int handle_io(weft_ctx *ctx, connection *self, const weft_msg *msg) {
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
-/* One that is not in the protocol's form yet. */
-static void put_answer(connection *self, uint64_t number, const weft_msg *msg) {
-    enum answer_kind kind = (enum answer_kind)(weft_msg_token(msg) >> ANSWER_SHIFT);
-    int status = weft_msg_status(msg);
-    int64_t count = 0;
-    char first[OUTPUT_FIRST];
-    reply out;
-    reply_init(&out, self->out.protocol, first, sizeof(first));
-    if (kind == ANSWER_CHANNEL) {
-        subscribe_answered(self, status, &out);
-    } else if (status < 0 || weft_msg_size(msg) != sizeof(count)) {
-        answer_status(&out, status);
-    } else {
-        memcpy(&count, weft_msg_data(msg), sizeof(count));
-        reply_integer(&out, count);
-    }
-    if (out.failed || !slots_put_text(&self->slots, number, out.data, out.size)) {
-        self->out.failed = true;
-    }
-    reply_free(&out);
-}
-
-static int handle_reply(weft_ctx *ctx, connection *self, weft_msg *msg) {
-    uint64_t token = weft_msg_token(msg);
-    uint64_t number = token & ((UINT64_C(1) << ANSWER_SHIFT) - 1);
+/* One that is: it is written at once when it is the next one. */
+static void put_reply(weft_ctx *ctx, connection *self, uint64_t number, weft_msg *msg) {
     uint64_t size = weft_msg_size(msg);
     uint64_t expected = self->reply_size - self->reply_size / 16;
     expected = expected > REPLY_SIZE_LEAST ? expected : REPLY_SIZE_LEAST;
     self->reply_size = size > expected ? size : expected;
-    if (token != number || weft_msg_status(msg) < 0) {
-        put_answer(self, number, msg);
-    } else if (number == self->slots.first && size < SLOT_PASSED_ON &&
-               slots_at(&self->slots, number)->part == SLOT_WHOLE) {
+    if (number == self->slots.first && size < SLOT_PASSED_ON &&
+        slots_at(&self->slots, number)->part == SLOT_WHOLE) {
         reply_raw(&self->out, weft_msg_data(msg), size);
         slots_drop(&self->slots);
     } else {
         slots_put_message(ctx, &self->slots, number, msg);
+    }
+}
+
+static int handle_reply(weft_ctx *ctx, connection *self, weft_msg *msg) {
+    uint64_t token = weft_msg_token(msg);
+    int64_t count = 0;
+    if (token >> ANSWER_SHIFT == ANSWER_NUMBER && weft_msg_size(msg) == sizeof(count)) {
+        memcpy(&count, weft_msg_data(msg), sizeof(count));
+    }
+    if (token >> ANSWER_SHIFT != ANSWER_REPLY || weft_msg_status(msg) < 0) {
+        put_answer(self, token, weft_msg_status(msg), count);
+    } else if (key_has_put_off(msg)) {
+        slots_put_off(ctx, &self->slots, token, msg);
+        self->held_back = true;
+        self->waits = true;
+    } else {
+        put_reply(ctx, self, token, msg);
     }
     return work(ctx, self);
 }
@@ -325,9 +371,13 @@ static int connection_init(weft_ctx *ctx, void *state, const void *arg, size_t a
         return -EINVAL;
     }
     memcpy(&self->shared, arg, sizeof(self->shared));
+    int rc = budget_join(&self->shared->budgets, weft_self(ctx), &self->budget);
+    if (rc < 0) {
+        return rc;
+    }
     parser_init(&self->parser, &self->shared->limits);
     reply_init(&self->out, 2, self->out_first, sizeof(self->out_first));
-    self->reply_size = REPLY_SIZE_FIRST;
+    self->reply_size = REPLY_SIZE_LEAST;
     self->id = atomic_fetch_add(&self->shared->client_id, 1) + 1;
     self->since_ms = resp_now_ms();
     resp_count(&resp_counts_of(self->shared, ctx)->clients, 1);
@@ -338,6 +388,7 @@ static int connection_init(weft_ctx *ctx, void *state, const void *arg, size_t a
 static void connection_terminate(weft_ctx *ctx, void *state, int reason) {
     connection *self = (connection *)state;
     (void)reason;
+    budget_leave(&self->budget);
     client_reset(ctx, self);
     resp_count(&resp_counts_of(self->shared, ctx)->clients, -1);
     slots_fini(&self->slots);

@@ -26,7 +26,6 @@ enum {
     REQUEST_BYTES_MAX = 4 * 1024 * 1024, /* of requests under way */
     REPLY_BYTES_MAX = 4 * 1024 * 1024,   /* of their replies, as far as one can tell */
     REPLY_SIZE_LEAST = 16 * 1024,        /* larger replies make fewer requests go at a time */
-    REPLY_SIZE_FIRST = 128 * 1024,       /* expected of a new client */
 };
 
 /* What the REPLY to a call of the connection's is: in the token, above the number of the slot. */
@@ -57,10 +56,12 @@ typedef struct connection {
     size_t input_size;
     size_t input_capacity;
     /* flow */
+    budget *budget;        /* of its long replies: the keys see to it */
     uint64_t reply_size;   /* what to expect of a reply */
     uint64_t pushed_bytes; /* since the stream is full */
     uint32_t parts_sent;   /* of the request that is being executed */
     bool waits;            /* for the slots to become empty: nothing is executed before */
+    bool held_back;        /* a key has put a request off */
     bool stopped;          /* there is something left to execute */
     bool full;             /* the stream */
     bool paused;           /* nothing is read */

@@ -12,7 +12,9 @@
 
 enum {
     TAG_RESP3 = 1 << 16, /* beside the command's number */
-    INLINE_MAX = 224,    /* bytes of payload that a message holds itself */
+    TAG_MUST = 1 << 18,  /* is not put off; KEY_PUT_OFF is between them */
+    TAG_COMMAND = TAG_RESP3 - 1,
+    INLINE_MAX = 224, /* bytes of payload that a message holds itself */
     REPLY_FIRST = 512,
     REPLY_WRAPPED = 8192, /* from here on a reply is passed on, not copied */
     ARGS_FIRST = 16,
@@ -69,14 +71,14 @@ static uint32_t request_read(const char *at, size_t size, slice *args, uint32_t 
 int key_call(weft_ctx *ctx, resp *self, const key_request *request, uint64_t token) {
     char text[INLINE_MAX];
     bool resp3 = request->protocol == 3;
-    bool creates = (request->command->flags & COMMAND_NEVER_CREATES) == 0;
+    bool wakes = request->wakes || (request->command->flags & COMMAND_NEVER_CREATES) == 0;
     weft_vrequest message = {.struct_size = WEFT_VREQUEST_INIT,
                              .capability = self->capability,
                              .type = self->key,
                              .id = request->key.data,
                              .id_size = request->key.size,
                              .tag = command_number(request->command) | (resp3 ? TAG_RESP3 : 0),
-                             .flags = creates ? 0 : WEFT_ONLY_IF_ACTIVE,
+                             .flags = wakes ? 0 : WEFT_ONLY_IF_ACTIVE,
                              .payload = text,
                              .payload_size = request_size(request),
                              .timeout_ns = WEFT_TIMEOUT_NEVER};
@@ -93,6 +95,24 @@ int key_call(weft_ctx *ctx, resp *self, const key_request *request, uint64_t tok
     rc = weft_vcall(ctx, &message, token, NULL);
     weft_buf_unref(message.payload_buf);
     return rc;
+}
+
+int key_call_again(weft_ctx *ctx, resp *self, const weft_msg *put_off, uint64_t token) {
+    const char *at = weft_msg_data(put_off);
+    uint32_t id_size; /* see put_off */
+    memcpy(&id_size, at, sizeof(id_size));
+    size_t head = sizeof(id_size) + id_size;
+    weft_vrequest message = {.struct_size = WEFT_VREQUEST_INIT,
+                             .capability = self->capability,
+                             .type = self->key,
+                             .id = at + sizeof(id_size),
+                             .id_size = id_size,
+                             .tag = (weft_msg_tag(put_off) & ~(uint32_t)KEY_PUT_OFF) | TAG_MUST,
+                             .payload = at + head,
+                             .payload_size = weft_msg_size(put_off) - head,
+                             .payload_buf = weft_msg_buf(put_off),
+                             .timeout_ns = WEFT_TIMEOUT_NEVER};
+    return weft_vcall(ctx, &message, token, NULL);
 }
 
 /* ---- execution ------------------------------------------------------------------------------- */
@@ -116,7 +136,7 @@ static void execute(weft_ctx *ctx, key *self, const weft_msg *msg, reply *out) {
     const char *payload = weft_msg_data(msg);
     size_t size = weft_msg_size(msg);
     slice first[ARGS_FIRST], *args = first;
-    call what = {.command = &commands[weft_msg_tag(msg) & ~(uint32_t)TAG_RESP3],
+    call what = {.command = &commands[weft_msg_tag(msg) & TAG_COMMAND],
                  .count = request_read(payload, size, first, ARGS_FIRST),
                  .now_ms = resp_now_ms(),
                  .random = random_bits,
@@ -136,32 +156,72 @@ static void execute(weft_ctx *ctx, key *self, const weft_msg *msg, reply *out) {
     }
 }
 
+static resp *shared_of(weft_ctx *ctx) {
+    return (resp *)weft_type_cookie(weft_type_of(ctx));
+}
+
 static void free_reply(void *data, size_t size, void *cookie) {
-    (void)size;
-    (void)cookie;
     free(data);
+    if (cookie != NULL) {
+        budget_release((budget *)cookie, size);
+    }
+}
+
+/* Passes a long reply on instead of copying it, at the cost of who has asked. */
+static void answer_long(weft_ctx *ctx, weft_msg *msg, reply *out) {
+    weft_buf *buf = NULL;
+    size_t size = out->size, capacity = out->capacity;
+    budget *charged = budget_charge(&shared_of(ctx)->budgets, weft_sender(ctx, msg), capacity);
+    int rc = weft_buf_wrap(weft_runtime_of(ctx), out->data, capacity, free_reply, charged, &buf);
+    if (rc < 0) {
+        free_reply(out->data, capacity, charged);
+        (void)weft_reply_error(ctx, &msg, rc);
+    } else {
+        (void)weft_reply_buf(ctx, &msg, 0, buf, 0, size);
+        weft_buf_unref(buf);
+    }
+    *out = (reply){.protocol = out->protocol};
 }
 
 /* Answers; out is empty afterwards. That nobody waits any more is no error. */
 static void answer(weft_ctx *ctx, weft_msg *msg, reply *out) {
-    weft_buf *buf = NULL;
     if (out->failed) {
         (void)weft_reply_error(ctx, &msg, -ENOMEM);
-    } else if (out->owned && out->size >= REPLY_WRAPPED &&
-               weft_buf_wrap(weft_runtime_of(ctx), out->data, out->size, free_reply, NULL, &buf) ==
-                   0) {
-        (void)weft_reply_buf(ctx, &msg, 0, buf, 0, out->size);
-        weft_buf_unref(buf);
-        return; /* the buffer has its memory now */
+    } else if (out->owned && out->size >= REPLY_WRAPPED) {
+        answer_long(ctx, msg, out);
     } else {
         (void)weft_reply(ctx, &msg, 0, out->data, out->size);
     }
     reply_free(out);
 }
 
+/* Gives the request back: the size of the key's name, the name, and the payload as it came. */
+static void put_off(weft_ctx *ctx, weft_msg *msg) {
+    char first[REPLY_FIRST];
+    reply out;
+    weft_ventry entry = {.struct_size = WEFT_VENTRY_INIT};
+    (void)weft_virtual_self(ctx, &entry); /* every key is a virtual actor */
+    uint32_t id_size = (uint32_t)entry.id_size;
+    reply_init(&out, 2, first, sizeof(first));
+    reply_raw(&out, (const char *)&id_size, sizeof(id_size));
+    reply_raw(&out, entry.id, entry.id_size);
+    reply_raw(&out, weft_msg_data(msg), weft_msg_size(msg));
+    if (out.failed) {
+        (void)weft_reply_error(ctx, &msg, -ENOMEM);
+    } else {
+        (void)weft_reply(ctx, &msg, weft_msg_tag(msg) | KEY_PUT_OFF, out.data, out.size);
+    }
+    reply_free(&out);
+}
+
+static bool must_wait(weft_ctx *ctx, const weft_msg *msg) {
+    budgets *all = &shared_of(ctx)->budgets;
+    return budgets_are_held(all) && (weft_msg_tag(msg) & TAG_MUST) == 0 &&
+           budget_puts_off(all, weft_sender(ctx, msg));
+}
+
 static void count_keys(weft_ctx *ctx, int64_t number) {
-    resp *shared = (resp *)weft_type_cookie(weft_type_of(ctx));
-    resp_count(&resp_counts_of(shared, ctx)->keys, number);
+    resp_count(&resp_counts_of(shared_of(ctx), ctx)->keys, number);
 }
 
 /* ---- expiry ---------------------------------------------------------------------------------- */
@@ -208,6 +268,10 @@ static int handle_request(weft_ctx *ctx, key *self, weft_msg *msg) {
     reply out;
     bool before = self->value.type != VALUE_NONE;
     int64_t before_ms = self->value.expire_at_ms;
+    if (must_wait(ctx, msg)) {
+        put_off(ctx, msg);
+        return before ? WEFT_CONTINUE : WEFT_STOP;
+    }
     reply_init(&out, (weft_msg_tag(msg) & TAG_RESP3) != 0 ? 3 : 2, first, sizeof(first));
     execute(ctx, self, msg, &out);
     bool after = self->value.type != VALUE_NONE;

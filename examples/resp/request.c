@@ -148,9 +148,14 @@ static void call_key(weft_ctx *ctx, connection *self, const key_request *request
         self->out.failed = true; /* the connection ends */
         return;
     }
-    int rc = request->key.size > WEFT_ID_MAX
-                 ? -EINVAL
-                 : key_call(ctx, self->shared, request, self->slots.end - 1);
+    uint64_t token = self->slots.end - 1;
+    int rc =
+        request->key.size > WEFT_ID_MAX ? -EINVAL : key_call(ctx, self->shared, request, token);
+    if (rc == WEFT_E_INACTIVE && budget_has_put_off(self->budget)) {
+        key_request behind = *request; /* what was put off may be to make this key */
+        behind.wakes = true;
+        rc = key_call(ctx, self->shared, &behind, token);
+    }
     if (rc >= 0) {
         return;
     }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * What all actors of the server share: the types they call each other by, and counters. Made by main
- * before the first connection; only the counters change afterwards. A scheduler writes its own line
+ * before the first connection; only counters and budgets change afterwards. A scheduler writes its own line
  * of them, so counting costs no lock; a sum over all lines is exact while nothing changes.
  */
 #ifndef EXAMPLES_RESP_RESP_H
 #define EXAMPLES_RESP_RESP_H
 
+#include "budget.h"
 #include "parser.h"
 
 #include <stdalign.h>
@@ -36,6 +37,7 @@ typedef struct resp {
     char run_id[RUN_ID_BYTES];
     _Atomic uint64_t client_id; /* the last one given */
     resp_counts counts[WEFT_SCHEDULERS_MAX + 1];
+    budgets budgets;
 } resp;
 
 /* Adds to a counter of this scheduler's own line. */

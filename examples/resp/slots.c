@@ -69,6 +69,21 @@ void slots_put_message(weft_ctx *ctx, slots *self, uint64_t number, weft_msg *ms
     filled->size = (uint32_t)size;
 }
 
+void slots_put_off(weft_ctx *ctx, slots *self, uint64_t number, weft_msg *msg) {
+    slot *filled = slots_at(self, number);
+    filled->as.msg = weft_msg_take(ctx, msg);
+    filled->state = SLOT_PUT_OFF;
+}
+
+weft_msg *slots_take_put_off(slots *self) {
+    if (self->first == self->end || slots_at(self, self->first)->state != SLOT_PUT_OFF) {
+        return NULL;
+    }
+    slot *oldest = slots_at(self, self->first);
+    oldest->state = SLOT_WAITS;
+    return oldest->as.msg;
+}
+
 /* The number of a part, or false when it is an error. */
 static bool read_part(const char *text, size_t size, int64_t *sum) {
     int64_t number = 0;

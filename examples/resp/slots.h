@@ -19,7 +19,8 @@ enum {
 };
 
 enum slot_part { SLOT_WHOLE, SLOT_SUM, SLOT_SUM_LAST, SLOT_OK, SLOT_OK_LAST };
-enum slot_state { SLOT_WAITS, SLOT_TEXT, SLOT_HEAP, SLOT_MESSAGE };
+/* The first two are not answered yet; SLOT_PUT_OFF: its request came back, see key.h. */
+enum slot_state { SLOT_WAITS, SLOT_PUT_OFF, SLOT_TEXT, SLOT_HEAP, SLOT_MESSAGE };
 
 typedef struct slot {
     union {
@@ -60,11 +61,15 @@ void slots_undo(slots *self);
 bool slots_put_text(slots *self, uint64_t number, const char *text, size_t size);
 /* Its reply is the payload of the current message. */
 void slots_put_message(weft_ctx *ctx, slots *self, uint64_t number, weft_msg *msg);
+/* The current message has its request, which is to be made once more. */
+void slots_put_off(weft_ctx *ctx, slots *self, uint64_t number, weft_msg *msg);
+/* That message [out], if it is the oldest one's, which then waits again; else NULL. */
+weft_msg *slots_take_put_off(slots *self);
 /* The oldest one goes, whose reply was sent by the caller. */
 void slots_drop(slots *self);
 /* Is the oldest one answered? */
 static inline bool slots_ready(slots *self) {
-    return self->first != self->end && slots_at(self, self->first)->state != SLOT_WAITS;
+    return self->first != self->end && slots_at(self, self->first)->state > SLOT_PUT_OFF;
 }
 /* The oldest one, which is ready, goes: its reply is added to out, except one of SLOT_PASSED_ON
  * bytes or more: that is left to the caller, with its message [out]. NULL otherwise. */

@@ -11,8 +11,9 @@
  *     waits is answered with its result, and the next message tries again.
  *   - A crash answers what waits with WEFT_E_CRASHED at once and concerns no other actor. An actor
  *     that stops by itself (WEFT_STOP) loses nothing: what has come meanwhile activates it again.
- *   - init_arg is used by the activation that creates the actor and is remembered: later
- *     activations of the address get the same one, whatever they bring along, until weft_forget.
+ *   - init_arg is used by the first activation that brings one along and whose init succeeds, and is
+ *     remembered: later activations of the address get the same one, whatever they bring along,
+ *     until weft_forget. restore is not given it.
  *   - Passivation ends an actor that nobody uses. It has to be idle: no message waits, no call,
  *     timer or blocking work of its own is pending, no request is held. A type with save and restore
  *     keeps its state over it (weft/store.h); no message is lost at the edge.
@@ -100,7 +101,8 @@ typedef struct weft_vrequest {
  * Errors: -EINVAL, WEFT_E_NOCAPABILITY (no node offers it), WEFT_E_REBALANCING, WEFT_E_INACTIVE
  * (with WEFT_ONLY_IF_ACTIVE), -EBUSY (its mailbox is full), -EDEADLK (a serial actor calls itself),
  * -EMSGSIZE, -ENOMEM, WEFT_E_LIMIT, WEFT_E_SHUTDOWN. In the REPLY: what init answered when it
- * failed, WEFT_E_CRASHED, -EDEADLK (the call would close a circle of serial actors),
+ * failed, what the store answered when the state could not be loaded, WEFT_E_CRASHED, -EDEADLK (the
+ * call would close a circle of serial actors), WEFT_E_NOREPLY, WEFT_E_SHUTDOWN, WEFT_E_REBALANCING,
  * -ETIMEDOUT, or what the actor gave to weft_reply_error. Actor only. */
 WEFT_API int weft_vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t token,
                         weft_pid *ret_pid);
@@ -137,21 +139,24 @@ typedef struct weft_ventry {
 WEFT_API int weft_virtual_self(weft_ctx *ctx, weft_ventry *ret_entry);
 
 /* Asks for this actor's passivation: it happens soon after the handler has returned, if the actor is
- * idle then; if it is not, nothing happens. 0 or -ENOENT. Actor only. */
+ * idle then; if it is not, nothing happens. 0, -ENOENT, -ENOMEM. Actor only. */
 WEFT_API int weft_passivate(weft_ctx *ctx);
 /* The same from anywhere, for any virtual actor. 0: asked. WEFT_E_NOPROC, -ENOMEM. Any thread. */
 WEFT_API int weft_runtime_passivate(weft_runtime *runtime, weft_pid pid);
 /* While on, neither idle time nor limits passivate this actor. Actor only. 0 or -ENOENT. */
 WEFT_API int weft_keep_alive(weft_ctx *ctx, bool on);
 /* This actor uses that many bytes beside its state: counts against active_bytes_max. Replaces what
- * was said before. Actor only. 0, -ENOENT, -ENOMEM. */
+ * was said before; at most 1 TiB counts. Actor only. 0, -ENOENT, -ENOMEM. */
 WEFT_API int weft_account(weft_ctx *ctx, uint64_t bytes);
-/* The actor ends normally when the handler returns, and what is kept for its address (saved state,
- * init_arg) is deleted before another activation. Actor only. 0 or -ENOENT. */
+/* What is kept for this actor's address (saved state, init_arg) is deleted and the actor ends
+ * normally: when the handler returns, or when the store has answered. Should the store fail, the actor
+ * goes on with its state (logged), or ends with WEFT_E_VERSION. 0, -ENOENT, or why the deletion could
+ * not be started. Actor only. */
 WEFT_API int weft_forget(weft_ctx *ctx);
 
 /* ---- tables -------------------------------------------------------------------------------- */
-/* What is active on this node. Nothing here activates anything. Any thread. */
+/* What is active on this node. Nothing here activates anything. Wrong arguments are answered -EINVAL.
+ * Any thread. */
 
 /* The pid of an active address: 0, or WEFT_E_INACTIVE. */
 WEFT_API int weft_virtual_get(weft_runtime *runtime, const weft_capability *capability,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""./dev demo: starts examples/resp, drives it with redis-benchmark for some seconds, and prints what
-it did.
+"""./dev demo: starts examples/resp, drives it with redis-benchmark for some seconds, and prints
+what it did.
 
     resp_demo.py PROGRAM [--keep] [--port N] [--config FILE] [--keys N] [--log FILE]
 
@@ -35,9 +35,9 @@ class Demo:
         self.options = options
         words = [options.program, "--port", str(options.port), "--address", "127.0.0.1"]
         words += ["--config", options.config] if options.config else []
-        self.log = open(options.log, "w+", encoding="latin-1")  # pylint: disable=consider-using-with
-        self.child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log,
-                                      stderr=self.log, start_new_session=True)
+        with open(options.log, "w", encoding="latin-1") as log:
+            self.child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log,
+                                          stderr=log, start_new_session=True)
         try:
             self.port = self.wait_for_port()
         except Failure:
@@ -125,8 +125,8 @@ def drive(demo):
     total = demo.options.keys
     demo.check()
     memory, before = demo.memory(), demo.keys()
-    print(f"\nA key is a virtual actor: the first SET of one activates it. {total:,} SETs of random "
-          f"keys,\nthen GET and INCR, one request at a time and 16, 50 connections:\n")
+    print(f"\nA key is a virtual actor: the first SET of one activates it. {total:,} SETs of "
+          f"random keys,\nthen GET and INCR, one request at a time and 16, 50 connections:\n")
     row("", ["requests/s", "p50 ms", "p99 ms"])
     line, took = demo.benchmark("set", 16, total)
     row(f"SET, {16} at a time", figures(line))

@@ -2,9 +2,9 @@
 """Clients that mean harm to a server of the Redis protocol, or that are broken.
 
 Each test does its harm while a good client, a process of its own, keeps asking: it must get right
-answers, 99 of 100 within P99_MS and none after more than MOST_MS, and the server's memory must stay within the bound that the test
-states: what one client can make it keep, times the clients, and some room. Tests of class Hostile;
-run by test_resp.py.
+answers, 99 of 100 within P99_MS and none after more than MOST_MS, and the server's memory must stay
+within the bound that the test states: what one client can make it keep, times the clients, and some
+room. They are the class Hostile of test_resp.py.
 """
 import multiprocessing
 import random
@@ -37,7 +37,8 @@ def ask(connection, number):
     value = b"value-%d" % number
     took = []
     for request, expected in ((encode("SET", "good:client", value), b"+OK\r\n"),
-                              (encode("GET", "good:client"), b"$%d\r\n%b\r\n" % (len(value), value)),
+                              (encode("GET", "good:client"),
+                               b"$%d\r\n%b\r\n" % (len(value), value)),
                               (encode("INCR", "good:number"), b":%d\r\n" % (number + 1)),
                               (encode("PING"), b"+PONG\r\n")):
         started = time.monotonic()
@@ -251,7 +252,8 @@ class HostileTests:
             self.fail(f"seed {seed}: {error} in {text[:300]!r}")
 
     def test_sizes_that_are_announced_and_never_sent(self):
-        requests = [b"*2\r\n$3\r\nGET\r\n$536870912\r\n", b"*1048576\r\n", b"*1048576\r\n$1\r\na\r\n",
+        requests = [b"*2\r\n$3\r\nGET\r\n$536870912\r\n", b"*1048576\r\n",
+                    b"*1048576\r\n$1\r\na\r\n",
                     b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$536870912\r\nxyz", b"*1\r\n$536870912\r\n"]
         with self.harm(ROOM_KIB + 100 * len(requests) * HALF_COMMAND_KIB):
             socks = []

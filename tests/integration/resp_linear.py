@@ -11,8 +11,8 @@ Where results tell the order, checking takes n log n time:
   register  SET, GETSET and GET with values that are never written twice: everything about one
             value stands together; what GETSET replaced stands right before. These groups must have
             an order, which is looked for greedily
-For all operations mixed, DEL included, `mixed` searches (Wing and Gong, with the configurations seen
-kept, as Lowe does it): exact, but only for moderate concurrency; bounded by CONFIGURATIONS_MAX.
+For all operations mixed, DEL included, check_mixed searches (Wing and Gong, with the configurations
+seen kept, as Lowe does it): exact, but only for moderate concurrency; CONFIGURATIONS_MAX bounds it.
 """
 import heapq
 from collections import defaultdict
@@ -52,10 +52,12 @@ def check_ranked(operations, ranks):
     """None if time and connections agree with the ranks, else what is wrong. Operations of the
     same rank may come in any order."""
     pairs = list(zip(operations, ranks))
-    for mine in by_client(zip_clients(pairs)):
-        for first, second in zip(mine, mine[1:]):
-            if first.rank > second.rank:
-                return f"{first.operation} was sent before {second.operation}"
+    last_of = {}  # client -> its operation before
+    for operation, rank in pairs:
+        before = last_of.get(operation.client)
+        if before is not None and before[1] > rank:
+            return f"{before[0]} was sent before {operation}"
+        last_of[operation.client] = (operation, rank)
     starting = sorted(pairs, key=lambda pair: pair[0].start)
     ending = sorted(pairs, key=lambda pair: pair[0].end)
     at, last = 0, None
@@ -67,20 +69,6 @@ def check_ranked(operations, ranks):
         if last is not None and last[1] > rank:
             return f"{last[0]} had ended before {operation} began"
     return None
-
-
-@dataclass
-class Ranked:
-    """An operation and its place."""
-
-    client: int
-    operation: Operation
-    rank: tuple
-
-
-def zip_clients(pairs):
-    """The pairs as Ranked."""
-    return [Ranked(operation.client, operation, rank) for operation, rank in pairs]
 
 
 def check_counter(operations):

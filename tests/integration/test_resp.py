@@ -100,8 +100,9 @@ class Differential(Beside):
                               ["TYPE", "e:list"], ["LPUSH", "e:list", "c"], ["LLEN", "e:list"],
                               ["TTL", "e:list"], ["INCR", "e:5"], ["TTL", "e:5"],
                               ["APPEND", "e:6", "x"], ["SET", "e:7", "x", "NX"],
-                              ["SET", "e:8", "x", "XX"], ["PERSIST", "e:9"], ["GETSET", "e:10", "x"],
-                              ["EXPIRE", "e:11", "100"], ["DEL", "e:12"], ["GET", "stays"]):
+                              ["SET", "e:8", "x", "XX"], ["PERSIST", "e:9"],
+                              ["GETSET", "e:10", "x"], ["EXPIRE", "e:11", "100"], ["DEL", "e:12"],
+                              ["GET", "stays"]):
                     got.append(connection.call(*words))
             transcripts.append(got)
         self.assertEqual(*transcripts)
@@ -128,8 +129,9 @@ RAW = [  # requests as bytes, each on a connection of its own
     b"*0\r\n", b"*-1\r\n", b"*-10\r\nPING\r\n", b"*0\r\n*1\r\n$4\r\nPING\r\n", b"*\r\n", b"*a\r\n",
     b"*1a\r\n", b"* 1\r\n", b"*+1\r\n", b"*01\r\n$4\r\nPING\r\n", b"*1\n$4\nPING\n",
     b"*1\r\n$4\r\nPING\r\n", b"*1\r\n4\r\nPING\r\n", b"*1\r\n:4\r\n", b"*1\r\n+PING\r\n",
-    b"*1\r\n$\r\n", b"*1\r\n$a\r\n", b"*1\r\n$-1\r\n", b"*1\r\n$-0\r\nPING\r\n", b"*1\r\n$04\r\nPING\r\n",
-    b"*1\r\n$ 4\r\nPING\r\n", b"*1\r\n$4 \r\nPING\r\n", b"*1\r\n$0\r\n\r\n", b"*1\r\n$3\r\nPING\r\n",
+    b"*1\r\n$\r\n", b"*1\r\n$a\r\n", b"*1\r\n$-1\r\n", b"*1\r\n$-0\r\nPING\r\n",
+    b"*1\r\n$04\r\nPING\r\n", b"*1\r\n$ 4\r\nPING\r\n", b"*1\r\n$4 \r\nPING\r\n",
+    b"*1\r\n$0\r\n\r\n", b"*1\r\n$3\r\nPING\r\n",
     b"*1\r\n$5\r\nPING\r\n", b"*1\r\n$4\r\nPINGxx*1\r\n$4\r\nPING\r\n", b"*1\r\n\r\n",
     b"*2\r\n$4\r\nPING\r\n", b"*2\r\n$4\r\nPING\r\n$-5\r\n", b"*1\r\n*1\r\n$4\r\nPING\r\n",
     b"*1\r\n$536870913\r\n", b"*1\r\n$9223372036854775808\r\n", b"*99999999999999999999\r\n",
@@ -336,8 +338,8 @@ class History:
             text = self.state or b"0"
             result = int(text) + 1 if text.isdigit() else NOT_A_NUMBER
         middle = 10 * number
-        operation = Operation(self.random.randrange(4), kind, argument, result,
-                              middle - self.random.randrange(60), middle + self.random.randrange(60))
+        start, end = middle - self.random.randrange(60), middle + self.random.randrange(60)
+        operation = Operation(self.random.randrange(4), kind, argument, result, start, end)
         self.state = apply(self.state, operation)[0]
         self.operations.append(operation)
 
@@ -386,12 +388,13 @@ class Checkers(unittest.TestCase):
         self.assertIsNotNone(check_mixed(operations))
 
     def test_a_value_that_is_read_after_it_was_replaced(self):
-        self.assert_wrong(check_register, (0, "SET", b"a", None, 0, 1), (0, "SET", b"b", None, 2, 3),
-                          (1, "GET", b"", b"a", 4, 5))
+        self.assert_wrong(check_register, (0, "SET", b"a", None, 0, 1),
+                          (0, "SET", b"b", None, 2, 3), (1, "GET", b"", b"a", 4, 5))
 
     def test_two_readers_that_disagree_about_the_order(self):
-        self.assert_wrong(check_register, (0, "SET", b"a", None, 0, 9), (1, "SET", b"b", None, 0, 9),
-                          (2, "GET", b"", b"a", 1, 2), (2, "GET", b"", b"b", 3, 4),
+        self.assert_wrong(check_register, (0, "SET", b"a", None, 0, 9),
+                          (1, "SET", b"b", None, 0, 9), (2, "GET", b"", b"a", 1, 2),
+                          (2, "GET", b"", b"b", 3, 4),
                           (3, "GET", b"", b"b", 1, 2), (3, "GET", b"", b"a", 3, 4))
 
     def test_two_who_replaced_the_same_value(self):
@@ -486,7 +489,8 @@ class Tools(Beside):
         self.benchmark("-3", "-t", "set,get,incr,hset,spop,zpopmin,mset")
 
     def test_redis_cli_prints_the_same(self):
-        for options in ((), ("-3",), ("--no-raw",), ("-3", "--no-raw"), ("--csv",), ("--json", "-3")):
+        for options in ((), ("-3",), ("--no-raw",), ("-3", "--no-raw"), ("--csv",),
+                        ("--json", "-3")):
             printed = []
             for server in (self.server, self.redis):
                 call(server.port, "FLUSHALL")
@@ -519,8 +523,8 @@ class Stopping(Case):
 
     def test_the_end_in_the_middle_of_load(self):
         load = [subprocess.Popen(
-            ["redis-benchmark", "-p", str(self.server.port), "-n", "100000000", "-r", "100000", "-P",
-             pipeline, "-t", "set"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            ["redis-benchmark", "-p", str(self.server.port), "-n", "100000000", "-r", "100000",
+             "-P", pipeline, "-t", "set"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 for pipeline in ("1", "16")]
         try:
             time.sleep(1)

@@ -616,6 +616,57 @@ START_TEST(forgetting_ends_the_actor_and_what_was_remembered) {
 }
 END_TEST
 
+START_TEST(an_argument_that_comes_with_a_later_activation_is_remembered_from_then_on) {
+    struct vrig vrig = vrig_start(schedulers_of(_i));
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert_uint_eq(ask_arg(&vrig, "a", TAG_GET, NULL).arg_size, 0);
+        ck_assert_uint_eq(ask_arg(&vrig, "a", TAG_STOP, "too late").arg_size, 0);
+        eventually(!is_active(&vrig, "a"));
+    }
+    ck_assert_uint_eq(ask_arg(&vrig, "a", TAG_STOP, "in time").arg_size, 7);
+    eventually(!is_active(&vrig, "a"));
+    ck_assert_uint_eq(ask_arg(&vrig, "a", TAG_STOP, "another one").arg_size, 7);
+    eventually(!is_active(&vrig, "a"));
+    ck_assert_uint_eq(ask_arg(&vrig, "a", TAG_GET, NULL).arg_size, 7);
+    vrig_stop(&vrig);
+}
+END_TEST
+
+/* A message that finds the actor just ending may make the successor: what it brings along comes
+ * second all the same. */
+START_TEST(the_argument_is_handed_on_to_a_successor) {
+    struct vrig vrig = vrig_start(schedulers_of(_i));
+    weft_cq *queue = NULL;
+    ck_assert_int_eq(weft_cq_create(vrig.rig.runtime, 64, &queue), 0);
+    ck_assert_uint_eq(ask_arg(&vrig, "a", TAG_GET, "argument").arg_size, 8);
+    for (uint32_t i = 0; i < 300; i++) {
+        uint32_t pending = 0;
+        for (uint32_t j = 0; j < 20; j++, pending++) {
+            weft_vrequest request = message(&vrig, "a", j % 3 == 0 ? TAG_STOP : TAG_GET, NULL);
+            request.init_arg = j % 2 == 0 ? "another one" : NULL;
+            request.init_arg_size = j % 2 == 0 ? 11 : 0;
+            ck_assert_int_eq(weft_cq_vcall(queue, &request, j, NULL), 0);
+        }
+        while (pending > 0) { /* bounded by the test's time */
+            weft_completion done = {0};
+            if (weft_cq_next(queue, &done) == 1) {
+                struct view view = {0};
+                ck_assert_int_eq(done.status, 0);
+                memcpy(&view, weft_msg_data(done.reply), sizeof(view));
+                weft_runtime_msg_release(vrig.rig.runtime, &done.reply);
+                ck_assert_uint_eq(view.arg_size, 8);
+                pending--;
+            } else {
+                sleep_ns(20000);
+            }
+        }
+    }
+    ck_assert_uint_gt(atomic_load(&world.births), 300);
+    weft_cq_destroy(&queue);
+    vrig_stop(&vrig);
+}
+END_TEST
+
 START_TEST(the_argument_of_an_init_that_failed_is_not_remembered) {
     struct vrig vrig = vrig_start(1);
     weft_vrequest request = message(&vrig, "a", TAG_GET, NULL);
@@ -702,6 +753,10 @@ static Suite *life_suite(void) {
                         WAYS);
     tcase_add_loop_test(tcase, forgetting_ends_the_actor_and_what_was_remembered, 0,
                         SCHEDULER_CASES);
+    tcase_add_loop_test(tcase,
+                        an_argument_that_comes_with_a_later_activation_is_remembered_from_then_on,
+                        0, SCHEDULER_CASES);
+    tcase_add_loop_test(tcase, the_argument_is_handed_on_to_a_successor, 0, SCHEDULER_CASES);
     tcase_add_test(tcase, the_argument_of_an_init_that_failed_is_not_remembered);
     tcase_add_test(tcase, arguments_of_every_size_and_of_many_addresses_are_remembered);
     return suite;

@@ -460,6 +460,40 @@ static void use_address(struct scarce *scarce, const char *id, const weft_type *
     }
 }
 
+/* The same from an actor, which has to keep in mind what it has asked. */
+static void use_from_actor(struct scarce *scarce, const weft_type *puppet) {
+    weft_runtime *runtime = scarce->vrig.rig.runtime;
+    weft_spawn_options options = {.struct_size = WEFT_SPAWN_OPTIONS_INIT};
+    weft_pid pid;
+    if (!accept_result(scarce, weft_runtime_spawn(runtime, puppet, &options, &pid))) {
+        return;
+    }
+    static const char *const ids[] = {"c", "an id of an actor that does not fit into a record"};
+    for (uint32_t i = 0; i < 8; i++) {
+        static struct asking asking; /* it may come too late */
+        asking = (struct asking){.request = message(&scarce->vrig, ids[i % 2], TAG_ADD, NULL)};
+        struct job job = {.fn = i < 4 ? puppet_ask_job : puppet_tell_job, .arg = &asking};
+        weft_msg *reply = NULL;
+        if (accept_result(scarce, weft_runtime_call(runtime, pid, TAG_ACT, &job, sizeof(job),
+                                                    2 * S_NS, &reply))) {
+            weft_runtime_msg_release(runtime, &reply);
+            (void)accept_result(scarce, asking.result);
+        }
+    }
+    weft_cq *queue = NULL;
+    if (accept_result(scarce, weft_cq_create(runtime, 4, &queue))) {
+        weft_vrequest request = message(&scarce->vrig, ids[1], TAG_ADD, NULL);
+        weft_completion completion = {0};
+        if (accept_result(scarce, weft_cq_vcall(queue, &request, 1, NULL))) {
+            eventually(weft_cq_next(queue, &completion) == 1);
+            if (accept_result(scarce, completion.status)) {
+                weft_runtime_msg_release(runtime, &completion.reply);
+            }
+        }
+        weft_cq_destroy(&queue);
+    }
+}
+
 static void use_tables(struct scarce *scarce) {
     weft_vcursor *cursor = NULL;
     if (!accept_result(scarce, weft_vcursor_create(scarce->vrig.rig.runtime, NULL, &cursor))) {
@@ -484,8 +518,11 @@ static void use_everything(struct scarce *scarce) {
     saved.restore = cell_restore;
     saved.store = scarce->store;
     saved.store_timeout_ns = S_NS;
+    weft_type_def puppet = puppet_def("puppet");
+    const weft_type *puppet_type = NULL;
     const weft_type *saved_type = NULL;
-    if (!accept_result(scarce, weft_type_register(runtime, &def, &scarce->vrig.cell)) ||
+    if (!accept_result(scarce, weft_type_register(runtime, &puppet, &puppet_type)) ||
+        !accept_result(scarce, weft_type_register(runtime, &def, &scarce->vrig.cell)) ||
         !accept_result(scarce, weft_type_register(runtime, &saved, &saved_type)) ||
         !accept_result(scarce, weft_capability_add(runtime, "chat", &scarce->vrig.chat)) ||
         !accept_result(scarce, weft_runtime_start(runtime))) {
@@ -503,6 +540,7 @@ static void use_everything(struct scarce *scarce) {
         request.timeout_ns = 2 * S_NS;
         (void)accept_result(scarce, try_request(&scarce->vrig, &request, NULL));
     }
+    use_from_actor(scarce, puppet_type);
     use_tables(scarce);
     static const char *const name = "chat";
     (void)accept_result(scarce, weft_capability_unregister(runtime, &name, 1));
@@ -512,7 +550,7 @@ static void use_everything(struct scarce *scarce) {
 static uint64_t scarce_run(uint64_t fail_at) {
     static struct scarce scarce;
     scarce = (struct scarce){0};
-    atomic_store(&world.scarce, true);
+    atomic_store(&world.may_fail, -ENOMEM);
     atomic_store(&scarce.memory.fail_at, fail_at);
     ck_assert_int_eq(weft_store_memory_create(0, &scarce.store), 0);
     weft_config config = memory_config(&scarce.memory, 1);

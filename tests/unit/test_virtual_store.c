@@ -114,23 +114,30 @@ END_TEST
 static const enum faulty_fate bad_removes[] = {FAULTY_REFUSE, FAULTY_FAIL, FAULTY_LOSE};
 enum { BAD_REMOVES = 3 };
 
-/* What becomes of the actor is not said, but nobody waits for ever. */
-START_TEST(a_store_that_does_not_forget_keeps_nobody_waiting) {
+START_TEST(an_actor_that_cannot_be_forgotten_goes_on) {
     faulty_init(&faulty, 12);
     weft_type_def def = saved_def();
     def.store_timeout_ns = 100 * MS_NS;
     struct vrig vrig = vrig_start_def(schedulers_of(_i / BAD_REMOVES), &def);
+    (void)ask_arg(&vrig, "a", TAG_SET, "argument");
     (void)ask(&vrig, "a", TAG_SET, 5);
     passivate(&vrig, "a");
-    (void)ask(&vrig, "a", TAG_GET, 0);
+    struct view before = ask(&vrig, "a", TAG_GET, 0);
+    atomic_store(&world.may_fail, -EIO);
     faulty_next(&faulty, FAULTY_REMOVE, bad_removes[_i % BAD_REMOVES], 1);
     uint64_t before_ns = clock_ns();
     (void)ask(&vrig, "a", TAG_FORGET, 0);
-    ck_assert_uint_eq(ask(&vrig, "a", TAG_SET, 6).value, 6);
+    struct view after = ask(&vrig, "a", TAG_ADD, 1);
+    ck_assert_uint_eq(after.value, 6);
+    ck_assert(weft_pid_equal(after.pid, before.pid));
     ck_assert_uint_lt(clock_ns() - before_ns, 10 * S_NS);
+    passivate(&vrig, "a"); /* nothing is left of the wish */
+    ck_assert_uint_eq(ask(&vrig, "a", TAG_GET, 0).value, 6);
     (void)ask(&vrig, "a", TAG_FORGET, 0); /* the next time it is done */
     eventually(!is_active(&vrig, "a"));
-    ck_assert_uint_eq(ask(&vrig, "a", TAG_GET, 0).value, 0);
+    after = ask(&vrig, "a", TAG_GET, 0);
+    ck_assert_uint_eq(after.value, 0);
+    ck_assert_uint_eq(after.arg_size, 0);
     stop_saving(&vrig);
 }
 END_TEST
@@ -154,14 +161,23 @@ START_TEST(an_answer_after_the_deadline_is_ignored) {
         ck_assert_uint_eq(view.value, 5);
         passivate(&vrig, "a");
     }
+    stop_saving(&vrig);
+}
+END_TEST
+
+START_TEST(whoever_completes_a_save_too_late_is_told) {
+    faulty_init(&faulty, 13);
+    weft_type_def def = saved_def();
+    def.store_timeout_ns = 50 * MS_NS;
+    struct vrig vrig = vrig_start_def(schedulers_of(_i), &def);
     struct view before = ask(&vrig, "a", TAG_SET, 7);
     hold_store();
-    (void)tell(&vrig, "a", TAG_PASSIVATE, 0); /* and a save */
+    (void)tell(&vrig, "a", TAG_PASSIVATE, 0); /* it goes on at the deadline */
     eventually(faulty_waiting(&faulty) == 1);
     struct view after = ask(&vrig, "a", TAG_GET, 0);
     ck_assert(weft_pid_equal(after.pid, before.pid));
     step_on();
-    ck_assert_uint_eq(faulty_counts(&faulty).unwanted, 6);
+    ck_assert_uint_eq(faulty_counts(&faulty).unwanted, 1);
     ck_assert_uint_eq(ask(&vrig, "a", TAG_GET, 0).value, 7);
     stop_saving(&vrig);
 }
@@ -465,8 +481,7 @@ static Suite *store_suite(void) {
     tcase_set_timeout(storms, 60);
     tcase_add_loop_test(forget, forgetting_removes_the_state_and_the_argument, 0, ALL);
     tcase_add_loop_test(forget, while_it_is_forgotten_nobody_takes_its_place, 0, ALL);
-    tcase_add_loop_test(forget, a_store_that_does_not_forget_keeps_nobody_waiting, 0,
-                        BAD_REMOVES * ALL);
+    tcase_add_loop_test(forget, an_actor_that_cannot_be_forgotten_goes_on, 0, BAD_REMOVES * ALL);
     tcase_add_loop_test(forget, an_answer_after_the_deadline_is_ignored, 0, ALL);
     tcase_add_loop_test(stop, a_state_outlives_the_runtime, 0, ALL);
     tcase_add_loop_test(stop, a_stop_saves_the_states, 0, ALL);
@@ -480,7 +495,11 @@ static Suite *store_suite(void) {
         storms, every_answered_message_is_in_the_state_with_a_store_that_loses_requests, 0, ALL);
     tcase_add_loop_test(storms, crashes_and_every_fault_of_the_store_leave_no_call_unanswered, 0,
                         ALL);
+    TCase *open = tcase_create("open"); /* it is told 0 */
+    tcase_set_tags(open, "open");
+    tcase_add_loop_test(open, whoever_completes_a_save_too_late_is_told, 0, ALL);
     suite_add_tcase(suite, forget);
+    suite_add_tcase(suite, open);
     suite_add_tcase(suite, stop);
     suite_add_tcase(suite, storms);
     return suite;

@@ -65,7 +65,7 @@ struct world {
     _Atomic int save_result;
     _Atomic bool save_nothing; /* save keeps nothing */
     _Atomic bool init_waits;   /* at the gate */
-    _Atomic bool scarce;       /* what cells do may fail for want of memory */
+    _Atomic int may_fail;      /* what cells do may answer this */
     _Atomic uint32_t gate;
     _Atomic uint32_t inside; /* handlers at the gate */
     pthread_mutex_t lock;
@@ -216,7 +216,7 @@ static inline void cell_act(weft_ctx *ctx, weft_msg *msg) {
 }
 
 static inline void cell_did(int result) {
-    ck_assert(result == 0 || (result == -ENOMEM && atomic_load(&world.scarce)));
+    ck_assert(result == 0 || result == atomic_load(&world.may_fail));
 }
 
 /* What does not end the actor. */
