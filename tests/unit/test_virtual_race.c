@@ -179,7 +179,7 @@ enum {
     SENDERS = 8,
     OUTSIDERS = 2, /* threads; the last senders */
     LEDGERS = 4,
-    EACH = 4000 / SLOWER, /* from each sender to each ledger */
+    EACH = 1600 / SLOWER, /* from each sender to each ledger; what waits is walked at each end */
     BURST = 32,
     FEW = 5,
 };
