@@ -719,7 +719,8 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
     }
     /* Published: who has counted this exit sees every birth before it (runtime.c, living). */
     weft_store64_release(&s->counters.exits, weft_load64_relaxed(&s->counters.exits) + 1);
-    if (weft_unlikely(reason != 0 && reason != WEFT_E_SHUTDOWN && reason != WEFT_E_KILLED)) {
+    if (weft_unlikely(reason != 0 && reason != WEFT_E_SHUTDOWN && reason != WEFT_E_KILLED &&
+                      reason != WEFT_E_REBALANCING)) {
         weft_counter_add(&s->counters.crashes, 1);
         log_crash(s, ctx);
     }

@@ -5,7 +5,8 @@
  * Events: runtime.start and runtime.stop (info: version, schedulers, io, io_reason,
  * asymmetric_barrier), io.accept (warn: error, connections), io.options (warn: call, error),
  * actor.crash (warn: type, pid, reason, error), watchdog.stuck (warn: scheduler, slot, type, stuck_ms),
- * config.invalid (error: error).
+ * config.invalid (error: error), store.failure (warn: type, operation, error), call.circle
+ * (warn: type, pid, callers).
  * Stability: stable; event ids and keys are append-only.
  */
 #ifndef WEFT_LOG_H

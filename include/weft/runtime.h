@@ -44,7 +44,8 @@ WEFT_API WEFT_MUSTUSE int weft_runtime_stop(weft_runtime *runtime, uint64_t time
 
 /* Frees a runtime that is not running and NULLs *runtime. NULL is allowed. 0, or -EBUSY while it
  * runs, or while a buffer (weft_buf), a completion queue or a weft_tls of it is left. Replies are to be
- * released before. */
+ * released before. A runtime that was never started stops first, on this thread: its actors end as
+ * with weft_runtime_stop, what they were sent before may be handled. */
 WEFT_API int weft_runtime_destroy(weft_runtime **runtime);
 
 /* This runtime's incarnation: the node field of its pids. */

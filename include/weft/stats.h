@@ -26,7 +26,7 @@ typedef struct weft_stats {
     uint64_t runs;              /* turns of actors */
     uint64_t spawns;
     uint64_t exits;
-    uint64_t crashes;      /* exits with another reason than normal or shutdown */
+    uint64_t crashes;      /* exits with another reason than normal, shutdown, rebalancing */
     uint64_t lifo_runs;    /* runs out of the LIFO slot */
     uint64_t steals;       /* successful steals */
     uint64_t stolen;       /* actors gained by them */

@@ -42,7 +42,8 @@ typedef struct weft_capability weft_capability;
 
 enum { WEFT_CAPABILITY_NAME_MAX = 255, WEFT_CAPABILITIES_MAX = 4096 };
 
-/* This node offers these too; those it offers already stay. All or none. An empty list is fine.
+/* Before or after start, all of these. This node offers these too; those it offers already stay. All
+ * or none. An empty list is fine.
  * Errors: -EINVAL (a name must have 1..255 bytes), WEFT_E_LIMIT, -ENOMEM. Any thread. */
 WEFT_API int weft_capability_register(weft_runtime *runtime, const char *const *names,
                                       uint32_t count);

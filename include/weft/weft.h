@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * weft: a work-stealing actor runtime. This header includes the whole stable API.
+ * weft: virtual actors on a work-stealing actor runtime. This header includes everything but
+ * sim.h.
  */
 #ifndef WEFT_WEFT_H
 #define WEFT_WEFT_H
