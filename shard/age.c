@@ -194,7 +194,7 @@ void weft__age_add(struct weft__shards *shards, struct weft__kind *kind, uint32_
     heap_add(shards, stripe, slot, now_ns);
     weft__record_at(shards, slot)->age_flags |= WEFT__RECORD_COUNTED;
     add(&kind->active, 1);
-    add(&kind->bytes, bytes_of(shards, kind, slot));
+    add(&kind->bytes, kind->type->def.state_size); /* weft_account waits for the lock */
     weft__lock_leave(&stripe->lock);
 }
 
