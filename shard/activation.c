@@ -40,6 +40,7 @@ struct fresh {
     struct weft__record *record;
     struct weft__kind *kind;
     uint64_t now_ns;
+    uint32_t index; /* of the slot, which may be another's once the token is left */
     uint32_t gen;
     bool reserved; /* a place in the heap of ages */
 };
@@ -73,6 +74,7 @@ static int fresh_make(const struct weft__wish *wish, const struct weft__vkey *ke
         return result;
     }
     fresh->record = weft__record_at(shards, fresh->slot->index);
+    fresh->index = fresh->slot->index;
     fresh->gen = fresh->slot->gen;
     if (weft_unlikely(wish->arg != NULL)) {
         result = extra_make(shards, wish->arg, wish->arg_size, &fresh->record->extra);
@@ -114,7 +116,7 @@ static void fresh_count(const struct weft__wish *wish, const struct fresh *fresh
     (void)weft_add64_acq_rel(&fresh->kind->counts[stripe].count, 1);
     WEFT__COUNT(wish->shards->runtime, wish->s, virtual_activations, 1);
     if (weft_unlikely(fresh->kind->stripes != NULL)) {
-        weft__age_enforce(wish->shards, wish->s, fresh->kind, fresh->slot->index);
+        weft__age_enforce(wish->shards, wish->s, fresh->kind, fresh->index);
         weft__keeper_watch(wish->shards, wish->s, fresh->kind);
     }
 }
