@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Prints the closing line of a test run, "N passed, N failed", from meson's testlog.json.
+"""Prints the closing lines of a test run from meson's testlog.json.
 
-Exits with 1 when something failed or nothing ran.
+First, for each test that failed, its name and the end of what it printed, each line marked with
+"failed|"; last the line "N passed, N failed". Exits with 1 when something failed or nothing ran.
 """
 import json
 import os
@@ -10,6 +11,14 @@ import sys
 
 PASSED = {"OK", "EXPECTEDFAIL"}
 SKIPPED = {"SKIP"}
+LINES_SHOWN = 25  # of each test that failed, and of each of its two streams
+
+
+def print_failure(entry):
+    print(f"failed| {entry['name']}: {entry['result']} after {entry['duration']:.1f} s")
+    for stream in ("stdout", "stderr"):
+        for line in entry.get(stream, "").splitlines()[-LINES_SHOWN:]:
+            print(f"failed|   {line}")
 
 
 def count_results(path):
@@ -18,13 +27,14 @@ def count_results(path):
         return counts
     with open(path, encoding="utf-8", errors="replace") as log:
         for line in log:
-            result = json.loads(line)["result"]
-            if result in PASSED:
+            entry = json.loads(line)
+            if entry["result"] in PASSED:
                 counts["passed"] += 1
-            elif result in SKIPPED:
+            elif entry["result"] in SKIPPED:
                 counts["skipped"] += 1
             else:
                 counts["failed"] += 1
+                print_failure(entry)
     return counts
 
 
