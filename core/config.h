@@ -13,7 +13,7 @@
 #include <weft/config.h>
 
 enum {
-    WEFT__CONFIG_KEYS = 36,
+    WEFT__CONFIG_KEYS = 38,
     WEFT__CONFIG_SHOWN_MAX = 64, /* bytes of a bad value or name that an error line shows */
 };
 

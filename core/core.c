@@ -80,8 +80,10 @@ void weft__free(struct weft__core *core, void *memory, size_t size, const char *
 }
 
 /* The allocator knows no alignment: a little more, with its address just before what is used. */
+enum { ALIGN_BYTES = WEFT_CACHELINE + sizeof(char *) };
+
 void *weft__alloc_aligned(struct weft__core *core, size_t size, const char *tag) {
-    char *memory = weft__alloc(core, size + 2 * WEFT_CACHELINE, tag);
+    char *memory = weft__alloc(core, size + ALIGN_BYTES, tag);
     if (memory == NULL) {
         return NULL;
     }
@@ -95,7 +97,7 @@ void weft__free_aligned(struct weft__core *core, void *memory, size_t size, cons
     if (memory != NULL) {
         char *original;
         memcpy(&original, (char *)memory - sizeof(original), sizeof(original));
-        weft__free(core, original, size + 2 * WEFT_CACHELINE, tag);
+        weft__free(core, original, size + ALIGN_BYTES, tag);
     }
 }
 

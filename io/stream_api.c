@@ -3,7 +3,56 @@
  * What a connection's actor does with its stream: weft/stream.h, inside a connection's actor.
  */
 #include "io/stream.h"
+#include "sched/process.h"
 #include <string.h>
+
+/* ---- on the scheduler's stack -------------------------------------------------------------- */
+
+/* wolfSSL needs more stack than a process may have, so a process has it called for it. */
+struct errand {
+    struct weft__tls_session *session;
+    int (*fn)(struct weft__tls_session *session, const void *what, size_t size);
+    const void *what;
+    size_t size;
+    int result;
+};
+
+static void run_errand(void *arg) {
+    struct errand *errand = arg;
+    errand->result = errand->fn(errand->session, errand->what, errand->size);
+}
+
+static int go(weft_ctx *ctx, struct errand *errand) {
+    weft__on_scheduler(ctx, run_errand, errand);
+    return errand->result;
+}
+
+static int go_export(struct weft__tls_session *session, const void *what, size_t size) {
+    (void)size;
+    return weft__tls_export(session, what);
+}
+
+static int go_rekey(struct weft__tls_session *session, const void *what, size_t size) {
+    (void)what;
+    (void)size;
+    return weft__tls_rekey(session);
+}
+
+static int go_inspect(struct weft__tls_session *session, const void *what, size_t size) {
+    (void)size;
+    return weft__tls_inspect(session, (weft_tls_info *)(uintptr_t)what);
+}
+
+struct peer {
+    const void **der;
+    size_t *size;
+};
+
+static int go_peer(struct weft__tls_session *session, const void *what, size_t size) {
+    const struct peer *peer = what;
+    (void)size;
+    return weft__tls_peer(session, peer->der, peer->size);
+}
 
 /* The stream of an actor while something can be done with it. 0 or -ENOTCONN. */
 static int find(weft_ctx *ctx, struct weft__stream **ret_stream) {
@@ -72,7 +121,9 @@ int weft_stream_write(weft_ctx *ctx, const void *data, size_t size) {
         return written(stream, weft__stream_queue_copy(stream, &stream->early, data, size));
     }
     if (stream->session != NULL) {
-        return written(stream, weft__tls_write(stream->session, data, size));
+        struct errand errand = {
+            .session = stream->session, .fn = weft__tls_write, .what = data, .size = size};
+        return written(stream, go(ctx, &errand));
     }
     return written(stream, weft__stream_queue_copy(stream, &stream->queue, data, size));
 }
@@ -210,7 +261,8 @@ int weft_stream_tls_inspect(weft_ctx *ctx, weft_tls_info *ret_info) {
     if (ret_info == NULL || ret_info->struct_size != sizeof(*ret_info)) {
         return -EINVAL;
     }
-    return weft__tls_inspect(session, ret_info);
+    struct errand errand = {.session = session, .fn = go_inspect, .what = ret_info};
+    return go(ctx, &errand);
 }
 
 int weft_stream_tls_peer(weft_ctx *ctx, const void **ret_der, size_t *ret_size) {
@@ -222,7 +274,9 @@ int weft_stream_tls_peer(weft_ctx *ctx, const void **ret_der, size_t *ret_size) 
     if (ret_der == NULL || ret_size == NULL) {
         return -EINVAL;
     }
-    return weft__tls_peer(session, ret_der, ret_size);
+    struct peer peer = {.der = ret_der, .size = ret_size};
+    struct errand errand = {.session = session, .fn = go_peer, .what = &peer};
+    return go(ctx, &errand);
 }
 
 int weft_stream_tls_export(weft_ctx *ctx, const struct weft_tls_export *what) {
@@ -240,7 +294,8 @@ int weft_stream_tls_export(weft_ctx *ctx, const struct weft_tls_export *what) {
                                      .context_size = what->context_size,
                                      .secret = what->secret,
                                      .secret_size = what->secret_size};
-    return weft__tls_export(session, &inner);
+    struct errand errand = {.session = session, .fn = go_export, .what = &inner};
+    return go(ctx, &errand);
 }
 
 int weft_stream_tls_rekey(weft_ctx *ctx) {
@@ -249,7 +304,8 @@ int weft_stream_tls_rekey(weft_ctx *ctx) {
     if (result != 0) {
         return result;
     }
-    return weft__stream_of(ctx)->over ? -ENOTCONN : weft__tls_rekey(session);
+    struct errand errand = {.session = session, .fn = go_rekey};
+    return weft__stream_of(ctx)->over ? -ENOTCONN : go(ctx, &errand);
 }
 
 int weft_stream_tls_error(weft_ctx *ctx, weft_tls_error *ret_error) {

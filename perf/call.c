@@ -6,15 +6,19 @@
  *   w7_call_1x1_blocking  the client is the main thread, which blocks for each answer
  *   w7_call_64x1000       64 clients, each call to one of 1,000 servers chosen by xorshift, each
  *                         call clocked by its client before and after
+ * w7_process_1x1 and w7_process_64x1000 are the same with processes on both sides, which wait for
+ * each request and each answer.
  * Calls have the default timeout, as a user's do. Every answer is looked at, and at the end the
  * servers' integers must sum to the calls made. Fairness is the most calls of a client over the
  * fewest, at the moment when the first client is done: one is perfectly fair.
  */
 #include <stdalign.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "perf.h"
 
+enum { PROCESSES = 1 }; /* perf->parameter */
 enum { TAG_START = 1, TAG_ADD = 2, TAG_VALUE = 3 };
 
 enum {
@@ -114,6 +118,64 @@ static int client_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
     return WEFT_CONTINUE;
 }
 
+static int server_process(weft_ctx *ctx, void *state, const void *arg, size_t arg_size) {
+    weft_msg *msg = NULL;
+
+    (void)arg;
+    (void)arg_size;
+    while (weft_receive(ctx, WEFT_FOREVER, &msg) == 0) { /* until it is stopped */
+        (void)server_receive(ctx, state, msg);
+    }
+    return WEFT_STOP;
+}
+
+/* Makes one call and looks at the answer. */
+static void client_call_wait(weft_ctx *ctx, struct client *client, uint64_t done) {
+    const struct call_job *job = client->job;
+    uint64_t index = job->server_count == 1 ? 0 : perf_random(&client->seed) % job->server_count;
+    uint64_t begin_ns = client->latencies != NULL ? perf_clock_ns() : 0;
+    uint64_t one = 1;
+    weft_msg *reply = NULL;
+
+    perf_check(weft_call_wait(ctx, job->servers[index], TAG_ADD, &one, sizeof(one),
+                              WEFT_TIMEOUT_DEFAULT, &reply),
+               "call");
+    if (client->latencies != NULL) {
+        client->latencies[done] = perf_clock_ns() - begin_ns;
+    }
+    if (perf_value(reply) == 0) {
+        perf_die("w7: a server answered zero");
+    }
+    weft_msg_release(ctx, &reply);
+}
+
+static int client_process(weft_ctx *ctx, void *state, const void *arg, size_t arg_size) {
+    struct client *client = *(struct client **)state;
+    weft_msg *msg = NULL;
+
+    (void)arg;
+    (void)arg_size;
+    perf_check(weft_receive(ctx, WEFT_FOREVER, &msg), "receive");
+    for (uint64_t done = 0; done < client->job->calls; done++) {
+        client_call_wait(ctx, client, done);
+        atomic_store_explicit(&client->done, done + 1, memory_order_relaxed);
+    }
+    if (!atomic_exchange_explicit(&client->job->ended, true, memory_order_relaxed)) {
+        client_fairness(client->job);
+    }
+    perf_gate_pass(&client->job->gate);
+    return WEFT_STOP;
+}
+
+static const weft_type_def server_process_def = {.struct_size = WEFT_TYPE_DEF_INIT,
+                                                 .name = "perf-server-process",
+                                                 .state_size = sizeof(uint64_t),
+                                                 .process = server_process};
+static const weft_type_def client_process_def = {.struct_size = WEFT_TYPE_DEF_INIT,
+                                                 .name = "perf-client-process",
+                                                 .state_size = sizeof(struct client *),
+                                                 .init = client_init,
+                                                 .process = client_process};
 static const weft_type_def server_def = {.struct_size = WEFT_TYPE_DEF_INIT,
                                          .name = "perf-server",
                                          .state_size = sizeof(uint64_t),
@@ -153,9 +215,10 @@ static void servers_close(struct perf *perf, const weft_pid *servers, uint64_t c
 
 static weft_pid *servers_open(struct perf *perf, uint64_t count) {
     weft_pid *servers = perf_alloc(count, sizeof(*servers));
+    const weft_type_def *def = perf->parameter == PROCESSES ? &server_process_def : &server_def;
 
     for (uint64_t i = 0; i < count; i++) {
-        servers[i] = perf_spawn(perf, perf_type(perf, &server_def), NULL, 0);
+        servers[i] = perf_spawn(perf, perf_type(perf, def), NULL, 0);
     }
     return servers;
 }
@@ -163,6 +226,7 @@ static weft_pid *servers_open(struct perf *perf, uint64_t count) {
 /* Runs the clients of a job; nanoseconds from the first call to the last answer. */
 static uint64_t job_run(struct perf *perf, struct call_job *job, const char *name) {
     weft_pid *pids = perf_alloc(job->client_count, sizeof(*pids));
+    const weft_type_def *def = perf->parameter == PROCESSES ? &client_process_def : &client_def;
     uint64_t begin;
     uint64_t elapsed;
 
@@ -172,7 +236,7 @@ static uint64_t job_run(struct perf *perf, struct call_job *job, const char *nam
 
         client->job = job;
         client->seed = (uint64_t)i * SEED_STEP + 1;
-        pids[i] = perf_spawn(perf, perf_type(perf, &client_def), &client, sizeof(client));
+        pids[i] = perf_spawn(perf, perf_type(perf, def), &client, sizeof(client));
     }
     begin = perf_clock_ns();
     for (uint32_t i = 0; i < job->client_count; i++) {
@@ -193,9 +257,9 @@ void perf_w7_call_1x1(struct perf *perf) {
     uint64_t elapsed;
 
     job.clients = perf_alloc_aligned(1, sizeof(*job.clients));
-    elapsed = job_run(perf, &job, "w7_call_1x1");
+    elapsed = job_run(perf, &job, perf->name);
     servers_close(perf, servers, 1, job.calls);
-    perf_emit(perf, "w7_call_1x1", perf_rate(job.calls, elapsed), "calls/s");
+    perf_emit(perf, perf->name, perf_rate(job.calls, elapsed), "calls/s");
     free(job.clients);
     free(servers);
 }
@@ -217,6 +281,14 @@ void perf_w7_call_1x1_blocking(struct perf *perf) {
     free(servers);
 }
 
+/* A figure whose name begins with the workload's. */
+static void emit_part(struct perf *perf, const char *part, double value, const char *unit) {
+    char name[PERF_NAME_BYTES];
+
+    (void)snprintf(name, sizeof(name), "%s_%s", perf->name, part); /* fits */
+    perf_emit(perf, name, value, unit);
+}
+
 void perf_w7_call_64x1000(struct perf *perf) {
     weft_pid *servers = servers_open(perf, SERVERS);
     struct call_job job = {.servers = servers,
@@ -231,18 +303,15 @@ void perf_w7_call_64x1000(struct perf *perf) {
     for (uint32_t i = 0; i < CLIENTS; i++) {
         job.clients[i].latencies = latencies + i * job.calls;
     }
-    elapsed = job_run(perf, &job, "w7_call_64x1000");
+    elapsed = job_run(perf, &job, perf->name);
     servers_close(perf, servers, SERVERS, total);
     perf_sort(latencies, total);
-    perf_emit(perf, "w7_call_64x1000", perf_rate(total, elapsed), "calls/s");
-    perf_emit(perf, "w7_call_64x1000_p50", (double)perf_quantile(latencies, total, 500) / 1e3,
-              "us");
-    perf_emit(perf, "w7_call_64x1000_p99", (double)perf_quantile(latencies, total, 990) / 1e3,
-              "us");
-    perf_emit(perf, "w7_call_64x1000_p999", (double)perf_quantile(latencies, total, 999) / 1e3,
-              "us");
-    perf_emit(perf, "w7_call_64x1000_max", (double)latencies[total - 1] / 1e3, "us");
-    perf_emit(perf, "w7_call_64x1000_fair", job.fairness, "x");
+    perf_emit(perf, perf->name, perf_rate(total, elapsed), "calls/s");
+    emit_part(perf, "p50", (double)perf_quantile(latencies, total, 500) / 1e3, "us");
+    emit_part(perf, "p99", (double)perf_quantile(latencies, total, 990) / 1e3, "us");
+    emit_part(perf, "p999", (double)perf_quantile(latencies, total, 999) / 1e3, "us");
+    emit_part(perf, "max", (double)latencies[total - 1] / 1e3, "us");
+    emit_part(perf, "fair", job.fairness, "x");
     free(job.clients);
     free(latencies);
     free(servers);

@@ -8,6 +8,7 @@
 #define WEFT_SCHED_ACTOR_H
 
 #include "core/buf.h"
+#include "core/map.h"
 #include "sched/calls.h"
 #include "sched/scheduler.h"
 #include <string.h>
@@ -47,10 +48,23 @@ struct weft__cleanup {
     void *arg;
 };
 
+/* The idle time of a service; it waits for it only with WEFT__LIFE_IDLE. */
+enum { WEFT__CALLS_FIRST = 2 };
+
+struct weft__idle_wait {
+    weft_timer timer;  /* the one that is armed, or 0 */
+    uint64_t due_ns;   /* when that fires, or before */
+    uint64_t until_ns; /* when idle is due */
+};
+
 struct weft__ext {
-    struct weft__calls calls;
+    /* what every call touches, in two cache lines of its own */
+    alignas(WEFT_CACHELINE) struct weft__calls calls;
     struct weft__armed call_alarm; /* the wheel entry for the earliest deadline */
     uint64_t call_alarm_ns;
+    uint32_t first_heap[WEFT__CALLS_FIRST];
+    alignas(WEFT_CACHELINE) struct weft__call first_records[WEFT__CALLS_FIRST];
+
     struct weft__timers timers;
     struct weft__cleanup *cleanups;
     uint32_t cleanup_count;
@@ -63,12 +77,21 @@ struct weft__ext {
     uint32_t stash_count;
     struct weft__attachment *attachment; /* what an upper layer hangs on it, or NULL */
     uint32_t jobs;                       /* blocking work under way that DONE will follow */
+    struct weft__bonds *bonds;           /* links and monitors, or NULL: see bonds.h */
+    struct weft__process *process;       /* its stack and what it waits for, or NULL */
+    struct weft__idle_wait idle;
+    struct weft__map jobs_started; /* reference of a pending call: cell to kill that job; job.h */
 };
 
 /* The actor's ext, made on first use; NULL: out of memory. */
 struct weft__ext *weft__ext_of(struct weft_ctx *ctx);
+struct weft__ext *weft__ext_make(struct weft__core *core);
+void weft__ext_free(struct weft__core *core, struct weft__ext *ext);
 
 /* ---- message.c ----------------------------------------------------------------------------- */
+
+/* What a receive left behind: its message is released, its result looked at. */
+void weft__receive_done(struct weft__scheduler *s, struct weft_ctx *ctx, int result);
 
 /* Puts messages behind those the actor has taken already. */
 WEFT_INLINE void weft__batch_append(const struct weft__arena *arena, struct weft_ctx *ctx,
@@ -179,7 +202,10 @@ WEFT_INLINE void weft__msg_release(struct weft__scheduler *s, struct weft_ctx *c
 int weft__post(struct weft__scheduler *s, uint64_t target, weft_msg *msg, bool bounded);
 /* The same from any thread. */
 int weft__post_outside(weft_runtime *runtime, uint64_t target, weft_msg *msg, bool bounded);
-/* Sends a filled REQUEST [take]; errors as weft_send. */
+/* Sends a filled REQUEST [take on success]; errors as weft_send. */
+int weft__request_try(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid target,
+                      weft_msg *msg);
+/* The same [take]. */
 int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid target,
                        weft_msg *msg);
 /* Sends REPLY without payload to a request's caller, reusing the request [take]. */
@@ -213,6 +239,9 @@ struct weft__asked {
 int weft__call_prepare(struct weft_ctx *ctx, const struct weft__draft *draft, uint64_t timeout_ns,
                        uint64_t token, struct weft__asked *ret_asked);
 void weft__call_undo(struct weft_ctx *ctx, uint64_t reference);
+/* A call to an actor of this or another node. 0 and its reference; errors as weft_call. */
+int weft__call_start(struct weft_ctx *ctx, weft_pid target, const struct weft__draft *draft,
+                     uint64_t timeout_ns, uint64_t *ret_reference);
 /* Enters a call whose answer comes without a message of ours. 0 and the reference, -ENOMEM,
  * WEFT_E_LIMIT. */
 int weft__call_enter(struct weft_ctx *ctx, uint64_t deadline_ns, uint64_t token,
@@ -235,7 +264,7 @@ enum weft__timer_outcome {
 enum weft__timer_outcome weft__timer_arrived(struct weft__scheduler *s, struct weft_ctx *ctx,
                                              weft_msg *msg);
 
-/* ---- life.c -------------------------------------------------------------------------------- */
+/* ---- spawn.c, life.c -------------------------------------------------------------------------------- */
 
 struct weft__birth {
     const weft_type *type;
@@ -244,9 +273,11 @@ struct weft__birth {
     uint64_t parent;
     int scheduler; /* index from 0, or -1: the caller's */
     bool pin;
+    uint32_t rank;                       /* WEFT__TRAIT_HIGH or WEFT__TRAIT_LOW; 0: the type's */
     struct weft__attachment *attachment; /* stays the caller's when spawning fails */
     bool virtual;                        /* of the layer of virtual actors; no attachment */
     bool has_credit;                     /* virtual: takes the place of one that ends */
+    const weft_spawn_options *ties;      /* to the parent: flags, token; NULL: none */
 };
 int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct weft__birth *birth,
                 weft_pid *ret_pid);
@@ -265,12 +296,33 @@ void weft__outside_enter(weft_runtime *runtime);
 void weft__outside_leave(weft_runtime *runtime);
 /* Runs the type's init with its argument, and what follows from the result. */
 void weft__init_run(struct weft__scheduler *s, struct weft_ctx *ctx, const void *arg, size_t size);
+/* Sets the reason, any number, unless there is one. */
+void weft__exit_code(struct weft_ctx *ctx, int code);
+/* process.c: a process that ends does not go on; else it returns. */
+void weft__exit_leave(struct weft_ctx *ctx);
+/* process.c: an EXIT of this peer, the DOWN of this monitor, that a process has put aside, will not
+ * be delivered any more. True: there was one. */
+void weft__process_purge_exit(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t peer);
+bool weft__process_purge_down(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t ref);
+/* The same for all REPLYs with a token; how many there were. For processes only. */
+uint32_t weft__process_purge_replies(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                     uint64_t token);
 /* What init or restore answered. */
 void weft__init_done(struct weft_ctx *ctx, int result);
 /* Ends the actor that runs. */
 void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx);
-/* A slot for something that is no actor (a port). 0 or negative. */
+
+/* ---- slots.c, s NULL: any thread ----------------------------------------------------------- */
+
+/* A free slot, its mailbox closed. 0 or negative. */
 int weft__slot_alloc(weft_runtime *runtime, struct weft__scheduler *s, struct weft_ctx **ret_slot);
+/* The tenant has ended; its scheduler. */
+void weft__slot_free(struct weft__scheduler *s, struct weft_ctx *slot);
+/* A slot that was never opened is free again. */
+void weft__slot_return(weft_runtime *runtime, struct weft_ctx *slot);
+/* One actor more; false: actors_max live, but for what other schedulers have in hand. */
+bool weft__credit_take(weft_runtime *runtime, struct weft__scheduler *s);
+void weft__credit_give(weft_runtime *runtime, struct weft__scheduler *s);
 
 WEFT_INLINE uint64_t weft__target(weft_pid pid) {
     return (uint64_t)pid.slot << 32 | pid.gen;
@@ -281,6 +333,11 @@ WEFT_INLINE bool weft__is_port(const struct weft__arena *slots, weft_pid pid) {
     uint64_t end = ((uint64_t)pid.slot + 1) * sizeof(struct weft_ctx);
     return end <= slots->bytes &&
            (weft_load32_relaxed(&weft__slot_at(slots, pid.slot)->traits) & WEFT__TRAIT_PORT) != 0;
+}
+
+/* Whoever runs the actor; from elsewhere, as long as it cannot end. */
+WEFT_INLINE bool weft__is_virtual(const struct weft_ctx *ctx) {
+    return (weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) != 0; /* const per tenant */
 }
 
 WEFT_INLINE bool weft__is_request(const weft_msg *msg) {

@@ -4,6 +4,7 @@
  * answer arrives in run.c.
  */
 #include "sched/chain.h"
+#include "sched/job.h"
 
 enum { EXACT_NS = 100000000 /* shorter timeouts are counted from a clock read for them */ };
 
@@ -11,8 +12,20 @@ struct weft__ext *weft__ext_of(struct weft_ctx *ctx) {
     if (weft_likely(ctx->ext != NULL)) {
         return ctx->ext;
     }
-    ctx->ext = weft__alloc(ctx->runner->core, sizeof(*ctx->ext), "ext");
+    ctx->ext = weft__ext_make(ctx->runner->core);
     return ctx->ext;
+}
+
+struct weft__ext *weft__ext_make(struct weft__core *core) {
+    struct weft__ext *ext = weft__alloc_aligned(core, sizeof(*ext), "ext");
+    if (weft_likely(ext != NULL)) {
+        weft__calls_lend(&ext->calls, ext->first_records, ext->first_heap, WEFT__CALLS_FIRST);
+    }
+    return ext;
+}
+
+void weft__ext_free(struct weft__core *core, struct weft__ext *ext) {
+    weft__free_aligned(core, ext, sizeof(*ext), "ext");
 }
 
 struct weft__wheel *weft__wheel_home(struct weft__scheduler *s, const struct weft__armed *armed) {
@@ -132,6 +145,26 @@ int weft__call_enter(struct weft_ctx *ctx, uint64_t deadline_ns, uint64_t token,
     return 0;
 }
 
+int weft__call_start(struct weft_ctx *ctx, weft_pid target, const struct weft__draft *draft,
+                     uint64_t timeout_ns, uint64_t *ret_reference) {
+    struct weft__scheduler *s = ctx->runner;
+    if (target.node != s->node) {
+        return target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
+    }
+    struct weft__asked asked = {0};
+    int result = prepare(ctx, draft, timeout_ns, 0, &asked);
+    if (result == 0) {
+        result = weft__send_request(s, ctx, target, asked.msg);
+        if (result != 0) {
+            weft__call_undo(ctx, asked.reference);
+        }
+    }
+    if (result == 0) {
+        *ret_reference = asked.reference;
+    }
+    return result;
+}
+
 int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size,
               uint64_t timeout_ns, uint64_t token) {
     struct weft__scheduler *s = ctx->runner;
@@ -162,7 +195,13 @@ int weft_call_cancel(weft_ctx *ctx, uint64_t token) {
     if (ctx->ext == NULL) {
         return 0;
     }
+    if (weft_unlikely(ctx->ext->jobs_started.count != 0)) {
+        weft__jobs_cancel(ctx->runner, ctx, token);
+    }
     int cancelled = (int)weft__calls_cancel(&ctx->ext->calls, token);
+    if ((ctx->life & WEFT__LIFE_PROCESS) != 0) {
+        cancelled += (int)weft__process_purge_replies(ctx->runner, ctx, token);
+    }
     if (weft_unlikely((ctx->life & WEFT__LIFE_BLOCKED) != 0) && cancelled != 0) {
         weft__chain_give_up(ctx->runner, ctx);
     }

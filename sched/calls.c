@@ -13,6 +13,13 @@ static size_t bytes_of(uint32_t capacity) {
     return (size_t)capacity * (sizeof(struct weft__call) + sizeof(uint32_t));
 }
 
+static void drop(struct weft__calls *calls, struct weft__core *core) {
+    if (calls->lent == 0) {
+        weft__free(core, calls->records, bytes_of(calls->capacity), "calls");
+    }
+    calls->lent = 0;
+}
+
 int weft__calls_reserve(struct weft__calls *calls, struct weft__core *core, uint32_t max) {
     if (calls->count >= max) {
         return WEFT_E_LIMIT;
@@ -30,7 +37,7 @@ int weft__calls_reserve(struct weft__calls *calls, struct weft__core *core, uint
         memcpy(records, calls->records, calls->capacity * sizeof(*records));
         memcpy(heap, calls->heap, calls->capacity * sizeof(*heap));
     }
-    weft__free(core, calls->records, bytes_of(calls->capacity), "calls");
+    drop(calls, core);
     calls->records = records;
     calls->heap = heap;
     calls->capacity = capacity;
@@ -49,7 +56,7 @@ uint32_t weft__calls_seq_next(const struct weft__calls *calls) {
 }
 
 void weft__calls_fini(struct weft__calls *calls, struct weft__core *core) {
-    weft__free(core, calls->records, bytes_of(calls->capacity), "calls");
+    drop(calls, core);
     memset(calls, 0, sizeof(*calls));
 }
 
@@ -154,12 +161,14 @@ uint32_t weft__calls_cancel(struct weft__calls *calls, uint64_t token) {
     return cancelled;
 }
 
-bool weft__calls_expire(struct weft__calls *calls, uint64_t now_ns, uint64_t *ret_token) {
+bool weft__calls_expire(struct weft__calls *calls, uint64_t now_ns, uint64_t *ret_token,
+                        uint64_t *ret_reference) {
     if (calls->count == 0 || due_of(calls, calls->heap[0]) > now_ns) {
         return false;
     }
     uint32_t index = calls->heap[0];
     *ret_token = calls->records[index].token;
+    *ret_reference = (uint64_t)calls->records[index].seq << 32 | index;
     remove_call(calls, index);
     return true;
 }

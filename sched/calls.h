@@ -15,7 +15,8 @@ struct weft__call {
     uint32_t seq;       /* odd while pending; 0 never used */
     uint32_t heap_at;   /* pending: place in the heap */
     uint32_t next_free; /* free: next, plus one */
-    uint32_t spare;
+    uint32_t place;     /* 1 + place among those a process waits for together, while it does: see
+                           struct weft__many; else 0 */
 };
 
 struct weft__calls {
@@ -26,7 +27,18 @@ struct weft__calls {
     uint32_t count; /* pending */
     uint32_t free_head;
     uint32_t seq_first; /* even; where the sequences begin: see weft__calls_seq_next */
+    uint32_t lent;      /* not 0: records and heap are the owner's, see weft__calls_lend */
 };
+
+/* Before the first call: memory of the owner's for the first few, which lies beside what else it
+ * touches and shares no cache line with others'. */
+WEFT_INLINE void weft__calls_lend(struct weft__calls *calls, struct weft__call *records,
+                                  uint32_t *heap, uint32_t capacity) {
+    calls->records = records;
+    calls->heap = heap;
+    calls->capacity = capacity;
+    calls->lent = 1;
+}
 
 /* Room for one more call. 0, -ENOMEM, WEFT_E_LIMIT above max. */
 int weft__calls_reserve(struct weft__calls *calls, struct weft__core *core, uint32_t max);
@@ -73,7 +85,8 @@ WEFT_INLINE bool weft__calls_take(struct weft__calls *calls, uint64_t reference,
 /* Removes every call with a token; returns how many. O(pending). */
 uint32_t weft__calls_cancel(struct weft__calls *calls, uint64_t token);
 /* Removes one call that is due; false: none is. */
-bool weft__calls_expire(struct weft__calls *calls, uint64_t now_ns, uint64_t *ret_token);
+bool weft__calls_expire(struct weft__calls *calls, uint64_t now_ns, uint64_t *ret_token,
+                        uint64_t *ret_reference);
 /* What a successor that is reached under the same name must set as its seq_first, so that answers
  * to calls of this table match none of its own. O(records). */
 uint32_t weft__calls_seq_next(const struct weft__calls *calls);

@@ -114,7 +114,10 @@ static void unref(weft_runtime *runtime, struct weft__scheduler *s, uint32_t ind
     while (index != 0) { /* bounded by WEFT__CHAIN_MAX */
         weft_msg *node = weft__arena_msg(arena, index);
         /* H1: who drops the last reference has seen what all others did; pairs with itself. */
-        uint32_t before = weft_add32_acq_rel(references_at(node), 0 - share);
+        uint32_t before = weft_load32_acquire(references_at(node)); /* H1 */
+        if (before != share) { /* else nobody is left who could add one */
+            before = weft_add32_acq_rel(references_at(node), 0 - share);
+        }
         weft_assert(before >= share);
         if (before != share) {
             return;
@@ -172,7 +175,7 @@ static uint32_t served(const struct weft__scheduler *s, const struct weft_ctx *c
     if (s->msg != NULL && (s->msg->weft__flags & WEFT__MSG_CHAIN) != 0) {
         return *chain_at(s->msg);
     }
-    if ((ctx->type->traits & WEFT__TRAIT_SERIAL) == 0 && (ctx->life & WEFT__LIFE_TAKEN) == 0) {
+    if (!weft__chain_blocks(ctx) && (ctx->life & WEFT__LIFE_TAKEN) == 0) {
         return 0;
     }
     weft_msg *held = newest_held(s, ctx);
@@ -325,15 +328,16 @@ int weft__chain_request(struct weft__scheduler *s, struct weft_ctx *ctx,
                         const struct weft__draft *draft, weft_msg **ret_msg) {
     struct weft__draft chained = *draft;
     chained.chained = true;
-    weft_msg *msg;
-    int result = weft__msg_make(s->runtime, s, &chained, &msg);
+    bool small = draft->size <= WEFT__CELL_BYTES - WEFT__WIDE_BYTES - WEFT__CHAIN_BYTES;
+    weft_msg *msg = small ? weft__msg_small(s, ctx, draft) : NULL;
+    int result = msg != NULL ? 0 : weft__msg_make(s->runtime, s, &chained, &msg);
     if (result != 0) {
         return result;
     }
     msg->weft__from = weft__from(ctx);
     *ret_msg = msg;
     uint32_t index;
-    if ((ctx->type->traits & WEFT__TRAIT_SERIAL) == 0) {
+    if (!weft__chain_blocks(ctx)) {
         index = served(s, ctx);
         if (index == 0) {
             return 0;
@@ -352,7 +356,7 @@ int weft__chain_request(struct weft__scheduler *s, struct weft_ctx *ctx,
 }
 
 void weft__chain_enter(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg) {
-    if ((ctx->type->traits & WEFT__TRAIT_SERIAL) == 0) {
+    if (!weft__chain_blocks(ctx)) {
         return; /* the chain is another's */
     }
     weft_msg *node = weft__arena_msg(s->messages, *chain_at(msg));

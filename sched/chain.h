@@ -35,11 +35,15 @@ enum {
     WEFT__CHAIN_MAX = 1024, /* nodes: a longer chain begins anew, a longer search gives up */
 };
 
+/* Is the actor blocked until the request is answered that it makes now? */
+WEFT_INLINE bool weft__chain_blocks(const struct weft_ctx *ctx) {
+    return ((ctx->type->traits & WEFT__TRAIT_SERIAL) | (ctx->life & WEFT__LIFE_CHAINS)) != 0;
+}
+
 /* Does a request that the actor makes now carry a chain? */
 WEFT_INLINE bool weft__chain_due(const struct weft__scheduler *s, const struct weft_ctx *ctx) {
-    return (ctx->type->traits & WEFT__TRAIT_SERIAL) != 0 ||
-           (s->msg != NULL ? (s->msg->weft__flags & WEFT__MSG_CHAIN) != 0
-                           : (ctx->life & WEFT__LIFE_TAKEN) != 0);
+    return weft__chain_blocks(ctx) || (s->msg != NULL ? (s->msg->weft__flags & WEFT__MSG_CHAIN) != 0
+                                                      : (ctx->life & WEFT__LIFE_TAKEN) != 0);
 }
 
 /* weft__msg_make for a request that carries a chain. Errors as there. */

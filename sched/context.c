@@ -3,6 +3,7 @@
  * What an actor asks about itself, and the registry of types. See weft/actor.h.
  */
 #include "sched/actor.h"
+#include "sched/process.h"
 
 #include "core/config.h"
 
@@ -29,7 +30,11 @@ void *weft_state(weft_ctx *ctx) {
 }
 
 weft_msg *weft_current(weft_ctx *ctx) {
-    return ctx->runner->msg;
+    weft_msg *msg = ctx->runner->msg;
+    if ((ctx->life & WEFT__LIFE_PROCESS) != 0 && (msg == NULL || ctx->ext->process->lent)) {
+        msg = ctx->ext->process->current;
+    }
+    return msg;
 }
 
 weft_pid weft_sender(weft_ctx *ctx, const weft_msg *msg) {
@@ -101,7 +106,8 @@ static int check_saving(const weft_type_def *def) {
 }
 
 static int check_def(const weft_type_def *def) {
-    if (def->name == NULL || def->receive == NULL || def->mailbox_policy > WEFT_MAILBOX_DROP_OLD ||
+    if (def->name == NULL || (def->receive == NULL) == (def->process == NULL) ||
+        def->mailbox_policy > WEFT_MAILBOX_DROP_OLD ||
         (def->flags & ~(uint32_t)WEFT_TYPE_SERIAL) != 0) {
         return -EINVAL;
     }
@@ -112,14 +118,23 @@ static int check_def(const weft_type_def *def) {
     if (def->mailbox_max != WEFT_MAILBOX_UNBOUNDED && def->mailbox_max > INT32_MAX / 2) {
         return -EINVAL;
     }
-    if (def->state_size > UINT32_MAX) {
+    if (def->state_size > UINT32_MAX || def->priority > WEFT_PRIORITY_LOW) {
+        return -EINVAL;
+    }
+    bool stack_fits = def->stack_bytes == 0 || (def->stack_bytes >= WEFT__STACK_BYTES_MIN &&
+                                                def->stack_bytes <= WEFT__STACK_BYTES_MAX);
+    if (!stack_fits || (def->stack_bytes != 0 && def->process == NULL)) {
+        return -EINVAL;
+    }
+    if (def->process != NULL && (def->flags != 0 || def->save != NULL)) {
         return -EINVAL;
     }
     return check_saving(def);
 }
 
 /* A definition of any version as one of this version, checked. */
-static int copy_def(const weft_type_def *source, weft_type_def *ret_def) {
+static int copy_def(const weft_type_def *source, const struct weft__type_extra *extra,
+                    weft_type_def *ret_def) {
     /* The first version ended before what virtual actors need; this line does not change. */
     static const weft__struct_rule rule = {
         .known = sizeof(weft_type_def),
@@ -129,6 +144,12 @@ static int copy_def(const weft_type_def *source, weft_type_def *ret_def) {
         return -EINVAL;
     }
     int result = weft__struct_copy(&rule, source, ret_def);
+    if (result >= 0 && extra->receive != NULL) {
+        if (ret_def->receive != NULL || ret_def->process != NULL) {
+            return -EINVAL;
+        }
+        ret_def->receive = extra->receive;
+    }
     return result < 0 ? result : check_def(ret_def);
 }
 
@@ -142,6 +163,11 @@ static void fill_type(weft_runtime *runtime, weft_type *type, const weft_type_de
     }
     if (def->store_timeout_ns == 0) {
         type->def.store_timeout_ns = runtime->config.shard_store_timeout_ns;
+    }
+    if (def->process != NULL) {
+        type->def.receive = weft__process_receive;
+        type->def.stack_bytes =
+            def->stack_bytes == 0 ? runtime->config.process_stack_bytes : def->stack_bytes;
     }
     type->runtime = runtime;
     type->small = def->state_size <= WEFT__STATE_INLINE;
@@ -160,12 +186,13 @@ static void fill_type(weft_runtime *runtime, weft_type *type, const weft_type_de
     if ((def->flags & WEFT_TYPE_SERIAL) != 0) {
         type->traits |= WEFT__TRAIT_SERIAL;
     }
+    type->traits |= weft__rank_traits(runtime, def->priority);
 }
 
-int weft_type_register(weft_runtime *runtime, const weft_type_def *def,
-                       const weft_type **ret_type) {
+int weft__type_register(weft_runtime *runtime, const weft_type_def *def,
+                        const struct weft__type_extra *extra, const weft_type **ret_type) {
     weft_type_def copy;
-    int result = runtime == NULL || ret_type == NULL ? -EINVAL : copy_def(def, &copy);
+    int result = runtime == NULL || ret_type == NULL ? -EINVAL : copy_def(def, extra, &copy);
     if (result != 0) {
         return result;
     }
@@ -174,6 +201,8 @@ int weft_type_register(weft_runtime *runtime, const weft_type_def *def,
         return -ENOMEM;
     }
     fill_type(runtime, type, &copy);
+    type->extra = *extra;
+    type->traits |= extra->traits;
     weft__lock_enter(&runtime->types_lock, runtime->core.env);
     uint32_t count = weft_load32_relaxed(&runtime->type_count);
     if (find(runtime, def->name) != NULL) {
@@ -192,4 +221,26 @@ int weft_type_register(weft_runtime *runtime, const weft_type_def *def,
     }
     *ret_type = type;
     return 0;
+}
+
+int weft_type_register(weft_runtime *runtime, const weft_type_def *def,
+                       const weft_type **ret_type) {
+    static const struct weft__type_extra none;
+    return weft__type_register(runtime, def, &none, ret_type);
+}
+
+int weft__type_library(weft_runtime *runtime, const weft_type_def *def, uint32_t traits,
+                       const weft_type **ret_type) {
+    const struct weft__type_extra extra = {.traits = traits};
+    int result = weft__type_register(runtime, def, &extra, ret_type);
+    if (result != -EEXIST) {
+        return result;
+    }
+    const weft_type *type = weft_type_find(runtime, def->name); /* types stay */
+    bool ours = def->process != NULL ? type->def.process == def->process
+                                     : type->def.receive == def->receive;
+    if (ours) {
+        *ret_type = type;
+    }
+    return ours ? 0 : -EEXIST;
 }

@@ -135,8 +135,9 @@ int weft_cq_next(weft_cq *queue, weft_completion *ret_completion) {
             continue;
         }
         weft_completion late = {.status = -ETIMEDOUT};
+        uint64_t reference; /* the token says it all */
         if (weft__calls_deadline(&queue->calls) != UINT64_MAX &&
-            weft__calls_expire(&queue->calls, env->now_mono_ns(env), &late.token)) {
+            weft__calls_expire(&queue->calls, env->now_mono_ns(env), &late.token, &reference)) {
             *ret_completion = late;
             return 1;
         }

@@ -5,6 +5,7 @@
  * it ends. Runs on the actor's scheduler, except weft__msg_make and weft__msg_free without one.
  */
 #include "sched/actor.h"
+#include "sched/process.h"
 #include <string.h>
 
 static int make_large(weft_runtime *runtime, struct weft__scheduler *s,
@@ -112,14 +113,17 @@ void weft__msg_done(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *m
     }
 }
 
-/* Splits a batch into its signals and the rest, each in the order it was sent. */
-static struct weft__batch take_signals(const struct weft__arena *arena, struct weft__batch *batch) {
+/* Splits a batch into its signals and the rest, each in the order it was sent. An exit that will be
+ * trapped is a message, in its order. */
+static struct weft__batch take_signals(const struct weft__arena *arena, struct weft__batch *batch,
+                                       bool trap) {
     struct weft__batch signals = {0};
     struct weft__batch rest = {0};
     uint32_t index = batch->first;
     while (index != 0) { /* bounded by the batch */
         weft_msg *msg = weft__arena_msg(arena, index);
-        bool signal = (msg->weft__kind & WEFT__KIND_SIGNAL) != 0;
+        bool signal = (msg->weft__kind & WEFT__KIND_SIGNAL) != 0 &&
+                      !(trap && msg->weft__kind == WEFT__SIGNAL_EXIT);
         struct weft__batch *list = signal ? &signals : &rest;
         if (list->first == 0) {
             list->first = index;
@@ -142,7 +146,11 @@ static struct weft__batch take_signals(const struct weft__arena *arena, struct w
 /* Adds what was just taken: signals before everything that waits, the rest behind it. */
 void weft__batch_add(struct weft__scheduler *s, struct weft_ctx *ctx, struct weft__batch *taken) {
     struct weft__batch batch = *taken;
-    struct weft__batch signals = take_signals(s->messages, &batch);
+    if (taken->kinds > WEFT_MSG_REQUEST) {
+        ctx->life &= ~(uint32_t)WEFT__LIFE_PURE;
+    }
+    struct weft__batch signals =
+        take_signals(s->messages, &batch, (ctx->life & WEFT__LIFE_TRAP) != 0);
     weft__batch_append(s->messages, ctx, &batch);
     if (signals.first == 0) {
         return;
@@ -187,6 +195,9 @@ void weft__held_add(struct weft_ctx *ctx, struct weft__scheduler *s, weft_msg *m
 }
 
 static void held_remove(struct weft_ctx *ctx, struct weft__scheduler *s, weft_msg *msg) {
+    if (weft_unlikely((ctx->life & WEFT__LIFE_PROCESS) != 0)) {
+        weft__process_took(ctx, msg);
+    }
     if (weft_unlikely((msg->weft__flags & WEFT__MSG_CHAIN) != 0)) {
         weft__chain_untake(s, ctx, msg);
     }
@@ -245,6 +256,7 @@ void weft__msg_release_slow(struct weft__scheduler *s, struct weft_ctx *ctx, wef
 weft_msg *weft_msg_take(weft_ctx *ctx, weft_msg *msg) {
     struct weft__scheduler *s = ctx->runner;
     if (msg == NULL || msg != s->msg) {
+        weft__process_took(ctx, msg);
         return msg; /* it is the actor's already */
     }
     weft__msg_own(s, ctx, msg);

@@ -75,6 +75,8 @@ static const struct series counters[] = {
     SERIES(virtual_saves, "States saved to stores."),
     SERIES(virtual_store_errors, "Operations of stores that failed."),
     SERIES(virtual_forgotten, "Init arguments not remembered for want of room."),
+    SERIES(runs_high, "Turns of actors of high priority."),
+    SERIES(runs_low, "Turns of actors of low priority."),
 };
 
 #undef SERIES

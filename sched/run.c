@@ -4,7 +4,10 @@
  * into the queue. The hottest code of the library. Runs on a scheduler's thread, outside its
  * biased lock (user code may get stuck here).
  */
+#include "sched/bonds.h"
 #include "sched/chain.h"
+#include "sched/job.h"
+#include "sched/process.h"
 #include <weft/stream.h>
 
 enum {
@@ -65,7 +68,7 @@ WEFT_INLINE bool take_batch(struct weft__scheduler *s, struct weft_ctx *ctx, uin
     }
     weft_msg *msg = weft__arena_msg(s->messages, newest);
     ctx->anchor = newest;
-    ctx->life &= ~(uint32_t)WEFT__LIFE_ANCHOR_DONE;
+    ctx->life &= ~(uint32_t)(WEFT__LIFE_ANCHOR_DONE | WEFT__LIFE_PURE);
     if (weft_likely(msg->weft__next == anchor || msg->weft__next < WEFT__MAILBOX_FIRST)) {
         msg->weft__next = 0;
         ctx->batch = newest;
@@ -95,8 +98,7 @@ WEFT_INLINE bool take_batch(struct weft__scheduler *s, struct weft_ctx *ctx, uin
  * next call finds another activation: the request goes back in front of what waits. */
 static WEFT_NOINLINE bool keep_for_end(struct weft__scheduler *s, struct weft_ctx *ctx,
                                        weft_msg *msg) {
-    if ((weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) == 0 || !weft__is_request(msg) ||
-        (ctx->life & WEFT__LIFE_EXITING) != 0) {
+    if (!weft__is_virtual(ctx) || !weft__is_request(msg) || (ctx->life & WEFT__LIFE_EXITING) != 0) {
         return false;
     }
     msg->weft__flags |= WEFT__MSG_TRIED;
@@ -106,13 +108,10 @@ static WEFT_NOINLINE bool keep_for_end(struct weft__scheduler *s, struct weft_ct
     return true;
 }
 
-/* Gives a message to the actor, then lets go of it. */
-WEFT_INLINE void receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
-    s->msg = msg;
-    WEFT__POINT(s->core, WEFT__POINT_HANDLER);
-    int result = ctx->type->def.receive(ctx, ctx->state, msg);
+/* The message at hand is released, unless the actor has done something with it. */
+WEFT_INLINE void receive_done(struct weft__scheduler *s, struct weft_ctx *ctx, int result) {
     if (weft_likely(s->msg != NULL)) {
-        msg = s->msg;
+        weft_msg *msg = s->msg;
         s->msg = NULL;
         /* Its caller learns whether the answer was forgotten or nobody is left to give it. */
         if (weft_likely(result >= 0) || !keep_for_end(s, ctx, msg)) {
@@ -122,6 +121,17 @@ WEFT_INLINE void receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
     if (weft_unlikely(result != WEFT_CONTINUE)) {
         weft_exit(ctx, result == WEFT_STOP ? 0 : result > 0 ? -EINVAL : result);
     }
+}
+
+void weft__receive_done(struct weft__scheduler *s, struct weft_ctx *ctx, int result) {
+    receive_done(s, ctx, result);
+}
+
+/* Gives a message to the actor, then lets go of it. */
+WEFT_INLINE void receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    s->msg = msg;
+    WEFT__POINT(s->core, WEFT__POINT_HANDLER);
+    receive_done(s, ctx, ctx->type->def.receive(ctx, ctx->state, msg));
 }
 
 /* Whoever ends in its first turn hands nothing over: the next one would do the same, for ever. */
@@ -165,10 +175,22 @@ static void run_init(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *
     if (result == 0 && ctx->type->def.init != NULL) {
         result = ctx->type->def.init(ctx, ctx->state, weft_msg_data(msg), msg->weft__size);
     }
-    weft__msg_done(s, ctx, msg);
+    bool process = ctx->type->def.process != NULL;
+    if (!process) {
+        weft__msg_done(s, ctx, msg);
+    }
     weft__init_done(ctx, result);
-    if (attachment != NULL && result >= 0 && (ctx->life & WEFT__LIFE_EXITING) == 0) {
+    bool stays = (ctx->life & WEFT__LIFE_EXITING) == 0;
+    if (attachment != NULL && result >= 0 && stays) {
         attachment->calls->start(attachment);
+    }
+    if (stays) {
+        weft__bonds_up(s, ctx);
+    }
+    if (process && stays) {
+        weft__process_begin(s, ctx, msg);
+    } else if (process) {
+        weft__msg_done(s, ctx, msg);
     }
 }
 
@@ -187,9 +209,32 @@ static WEFT_NOINLINE void handle_io(struct weft__scheduler *s, struct weft_ctx *
     }
     weft_counter_add(&s->counters.signals, 1);
     receive(s, ctx, msg);
-    if (attachment != NULL && attachment->calls->handled(attachment, tag, size)) {
+    bool over = attachment != NULL && attachment->calls->handled(attachment, tag, size);
+    if (over && (ctx->life & WEFT__LIFE_PROCESS) == 0) { /* a process ends by itself */
         weft_exit(ctx, 0);
     }
+}
+
+/* An exit of another, that this actor traps. */
+static WEFT_NOINLINE void handle_exit(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                      weft_msg *msg) {
+    if (weft__exit_signal(s, ctx, msg)) {
+        receive(s, ctx, msg);
+    }
+}
+
+static WEFT_NOINLINE void handle_down(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                      weft_msg *msg) {
+    uint64_t reference = msg->weft__u.weft__r.weft__ref;
+    if (!weft__monitor_down(ctx, msg)) {
+        weft__msg_done(s, ctx, msg);
+        return;
+    }
+    if ((ctx->life & WEFT__LIFE_PROCESS) != 0) {
+        ctx->ext->process->arrived = reference;
+    }
+    weft_counter_add(&s->counters.signals, 1);
+    receive(s, ctx, msg);
 }
 
 static void handle_upper(struct weft_ctx *ctx, const weft_msg *msg) {
@@ -202,17 +247,18 @@ static void handle_upper(struct weft_ctx *ctx, const weft_msg *msg) {
 /* Delivers a REPLY that says -ETIMEDOUT for each call that is due. msg carries the first. */
 static void expire_calls(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     uint64_t token;
+    uint64_t reference;
     s->now_ns = weft__now(s->core);
     while ((ctx->life & WEFT__LIFE_EXITING) == 0 && /* bounded by the pending calls */
-           weft__calls_expire(&ctx->ext->calls, s->now_ns, &token)) {
-        if (msg == NULL) {
-            struct weft__draft draft = {.kind = WEFT_MSG_REPLY, .wide = true};
-            if (weft__msg_make(s->runtime, s, &draft, &msg) != 0) {
-                /* Entered again with the same deadline; the alarm below tries again. */
-                weft_assert(ctx->ext->calls.count < ctx->ext->calls.capacity);
-                (void)weft__calls_add(&ctx->ext->calls, token, s->now_ns);
-                break;
-            }
+           weft__calls_deadline(&ctx->ext->calls) <= s->now_ns) {
+        struct weft__draft draft = {.kind = WEFT_MSG_REPLY, .wide = true};
+        if (msg == NULL && weft__msg_make(s->runtime, s, &draft, &msg) != 0) {
+            break; /* they stay due; the alarm below tries again */
+        }
+        bool due = weft__calls_expire(&ctx->ext->calls, s->now_ns, &token, &reference);
+        weft_assert(due);
+        if (weft_unlikely(ctx->ext->jobs_started.count != 0)) {
+            weft__job_kill(s, ctx, reference);
         }
         msg->weft__kind = WEFT_MSG_REPLY;
         msg->weft__tag = 0;
@@ -223,6 +269,9 @@ static void expire_calls(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
         if (weft_unlikely((ctx->life & WEFT__LIFE_HOLD) != 0) &&
             s->runtime->virtuals->stored(s, ctx, msg)) {
             continue;
+        }
+        if (weft_unlikely((ctx->life & WEFT__LIFE_PROCESS) != 0)) {
+            ctx->ext->process->arrived = reference;
         }
         receive(s, ctx, msg);
         msg = NULL;
@@ -281,6 +330,13 @@ static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg
     return true;
 }
 
+/* The same for all that hold messages back. */
+static WEFT_NOINLINE bool puts_aside(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                     weft_msg *msg) {
+    return (ctx->life & WEFT__LIFE_PROCESS) != 0 ? weft__process_aside(s, ctx, msg)
+                                                 : stash(s, ctx, msg);
+}
+
 static void want_ready(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     if (weft__arena_index(s->messages, msg) == ctx->anchor) {
         /* A copy waits: with the anchor out of the word the mailbox would look empty, although
@@ -301,12 +357,23 @@ static void want_ready(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg
 }
 
 /* A virtual actor with save keeps its state when the runtime stops. */
-static void handle_stop(struct weft__scheduler *s, struct weft_ctx *ctx, int reason) {
-    bool virtual = (weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) != 0;
-    if (weft_unlikely(virtual) && reason == WEFT_E_SHUTDOWN && ctx->type->def.save != NULL) {
+static void handle_stop(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    int reason = (int)msg->weft__u.weft__r.weft__value;
+    if (weft_unlikely(weft__is_virtual(ctx)) && reason == WEFT_E_SHUTDOWN &&
+        ctx->type->def.save != NULL) {
         s->runtime->virtuals->passivate(s, ctx, reason);
+        weft__msg_done(s, ctx, msg);
         return;
     }
+    bool traps =
+        (ctx->life & WEFT__LIFE_TRAP) != 0 &&
+        (ctx->type->def.process != NULL || (ctx->type->traits & WEFT__TRAIT_DEFERS_STOP) != 0);
+    if (traps && weft__phase(s->runtime) < WEFT__RUNTIME_STOPPING) {
+        weft__exit_from_stop(msg);
+        receive(s, ctx, msg);
+        return;
+    }
+    weft__msg_done(s, ctx, msg);
     weft_exit(ctx, reason);
 }
 
@@ -317,8 +384,8 @@ static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_
         run_init(s, ctx, msg);
         return;
     case WEFT__SIGNAL_STOP:
-        handle_stop(s, ctx, (int)msg->weft__u.weft__r.weft__value);
-        break;
+        handle_stop(s, ctx, msg);
+        return;
     case WEFT__SIGNAL_KILL:
         ctx->life |= WEFT__LIFE_KILLED;
         weft_exit(ctx, WEFT_E_KILLED);
@@ -338,6 +405,21 @@ static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_
         break;
     case WEFT__SIGNAL_WANT_READY:
         want_ready(s, ctx, msg);
+        return;
+    case WEFT__SIGNAL_LINK:
+    case WEFT__SIGNAL_UNLINK:
+    case WEFT__SIGNAL_UNLINKED:
+        weft__link_signal(s, ctx, msg);
+        return;
+    case WEFT__SIGNAL_MONITOR:
+    case WEFT__SIGNAL_DEMONITOR:
+        weft__monitor_signal(s, ctx, msg);
+        return;
+    case WEFT__SIGNAL_EXIT:
+        handle_exit(s, ctx, msg);
+        return;
+    case WEFT__MSG_MARK:
+        weft__process_mark(s, ctx, msg);
         return;
     case WEFT__SIGNAL_UPPER:
         handle_upper(ctx, msg);
@@ -359,7 +441,17 @@ static void handle_reply(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
         weft__msg_done(s, ctx, msg);
         return;
     }
+    uint64_t reference = msg->weft__u.weft__r.weft__ref;
     msg->weft__u.weft__r.weft__ref = token;
+    if (weft_unlikely(ext->jobs_started.count != 0)) {
+        weft__job_over(s, ctx, reference);
+    }
+    if (weft_unlikely((ctx->life & WEFT__LIFE_PROCESS) != 0)) {
+        ext->process->arrived = reference;
+        if (weft__process_aside(s, ctx, msg)) {
+            return;
+        }
+    }
     weft_counter_add(&s->counters.messages_handled, 1);
     if (weft_unlikely((ctx->life & WEFT__LIFE_HOLD) != 0) &&
         s->runtime->virtuals->stored(s, ctx, msg)) {
@@ -383,8 +475,8 @@ WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
         WEFT_FALLTHROUGH;
     case WEFT_MSG_USER:
         if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_SERIAL) != 0 ||
-                          (ctx->life & WEFT__LIFE_HOLD) != 0) &&
-            stash(s, ctx, msg)) {
+                          (ctx->life & (WEFT__LIFE_HOLD | WEFT__LIFE_PROCESS)) != 0) &&
+            puts_aside(s, ctx, msg)) {
             return;
         }
         weft_counter_add(&s->counters.messages_handled, 1);
@@ -405,8 +497,12 @@ WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
         }
         WEFT_FALLTHROUGH;
     case WEFT_MSG_DEAD:
+    case WEFT_MSG_UP:
         weft_counter_add(&s->counters.signals, 1);
         receive(s, ctx, msg);
+        return;
+    case WEFT_MSG_DOWN:
+        handle_down(s, ctx, msg);
         return;
     default:
         handle_signal(s, ctx, msg);
@@ -421,6 +517,7 @@ static WEFT_NOINLINE void check_waiters(struct weft__scheduler *s, struct weft_c
                                         uint32_t consumed) {
     weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
     uint32_t held_back = ctx->ext == NULL ? 0 : ctx->ext->stash_count;
+    held_back += (ctx->life & WEFT__LIFE_PROCESS) == 0 ? 0 : ctx->ext->process->saved_count;
     if (weft__mailbox_length(&ctx->mailbox, s->messages) + held_back <= ctx->type->low) {
         weft__waiters_flush(s, ctx);
     }
@@ -514,11 +611,36 @@ static WEFT_NOINLINE bool begin_turn(struct weft__scheduler *s, struct weft_ctx 
     return true;
 }
 
+/* What a message has left: a process goes on, then the rest. TURN_IDLE: the turn goes on. */
+WEFT_INLINE enum turn look_after(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                 uint32_t consumed) {
+    if ((ctx->life & WEFT__LIFE_RESUME) != 0) {
+        weft__process_resume(s, ctx);
+    }
+    if (!attend(s, ctx, consumed)) {
+        return TURN_ENDED;
+    }
+    bool yields = (ctx->life & WEFT__LIFE_YIELD) != 0;
+    ctx->life &= ~(uint32_t)WEFT__LIFE_YIELD;
+    return yields ? TURN_BUDGET : TURN_IDLE;
+}
+
+/* The oldest message of the batch. */
+WEFT_INLINE weft_msg *take_first(const struct weft__scheduler *s, struct weft_ctx *ctx) {
+    weft_msg *msg = weft__arena_msg(s->messages, ctx->batch);
+    ctx->batch = msg->weft__next;
+    if (ctx->batch != 0) {
+        weft_prefetch(weft__arena_msg(s->messages, ctx->batch));
+    }
+    return msg;
+}
+
 WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t consumed = weft_load32_relaxed(&ctx->mailbox.consumed);
     uint32_t handled = 0;
     uint32_t counted = 0; /* of them, in ctx->handled */
     uint32_t limit = s->budget;
+    enum turn result = TURN_BUDGET;
     uint32_t sent_before = (uint32_t)weft_load64_relaxed(&s->counters.messages_sent);
     if (weft_unlikely((ctx->batch | (ctx->life & WEFT__LIFE_FRESH)) != 0) && !begin_turn(s, ctx)) {
         return TURN_ENDED;
@@ -550,11 +672,7 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
             }
             continue;
         }
-        weft_msg *msg = weft__arena_msg(s->messages, ctx->batch);
-        ctx->batch = msg->weft__next;
-        if (ctx->batch != 0) {
-            weft_prefetch(weft__arena_msg(s->messages, ctx->batch));
-        }
+        weft_msg *msg = take_first(s, ctx);
         if (weft_unlikely(msg->weft__stamp != 0)) {
             sample_wait(s, msg->weft__stamp);
             msg->weft__stamp = 0;
@@ -570,14 +688,19 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
         if (weft_unlikely((handled % PUBLISH_EVERY) == 0)) {
             weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
         }
-        if (weft_unlikely((ctx->life & WEFT__LIFE_ATTENTION) != 0) && !attend(s, ctx, consumed)) {
-            weft_counter_add(&ctx->handled, handled - counted);
-            return TURN_ENDED;
+        if (weft_unlikely((ctx->life & WEFT__LIFE_ATTENTION) != 0)) {
+            enum turn after = look_after(s, ctx, consumed);
+            if (after != TURN_IDLE) {
+                result = after;
+                break;
+            }
         }
     }
-    weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
+    if (result == TURN_BUDGET) {
+        weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
+    }
     weft_counter_add(&ctx->handled, handled - counted);
-    return TURN_BUDGET;
+    return result;
 }
 
 static void run_timed(struct weft__scheduler *s, struct weft_ctx *ctx, enum turn *ret_turn) {

@@ -17,7 +17,9 @@
 #include "core/cpus.h"
 #include "sched/actor.h"
 #include "sched/blocking.h"
+#include "sched/name.h"
 #include "sched/port.h"
+#include "sched/process.h"
 #include "sched/watchdog.h"
 #include <string.h>
 
@@ -117,6 +119,9 @@ static int create_parts(weft_runtime *runtime) {
         result = create_arenas(runtime);
     }
     if (result == 0) {
+        result = weft__stack_pools_init(runtime);
+    }
+    if (result == 0) {
         result = create_schedulers(runtime);
     }
     if (result == 0) {
@@ -148,8 +153,13 @@ static void free_runtime(weft_runtime *runtime) {
                "schedulers");
     weft__free(core, runtime->pools, (runtime->count + 1) * sizeof(*runtime->pools), "pools");
     for (uint32_t id = 0; id < weft_load32_relaxed(&runtime->type_count); id++) {
+        const struct weft__type_extra *extra = &runtime->types[id]->extra;
+        if (extra->destroy != NULL) {
+            extra->destroy(core, extra->data);
+        }
         weft__free(core, runtime->types[id], sizeof(weft_type), "type");
     }
+    weft__names_destroy(runtime);
     if (runtime->virtuals != NULL) {
         runtime->virtuals->destroy(runtime);
     }
@@ -158,6 +168,7 @@ static void free_runtime(weft_runtime *runtime) {
     }
     weft__free(core, runtime->entry_homes, runtime->entry_pieces * sizeof(*runtime->entry_homes),
                "homes");
+    weft__stack_pools_fini(runtime);
     weft__arena_fini(&runtime->slots);
     weft__arena_fini(&runtime->entries);
     weft_allocator allocator = core->allocator;

@@ -4,29 +4,27 @@
  * sleep. Production calls it in a loop from a thread, the simulator in an order of its choice, a
  * program with its own loop through weft_runtime_drive. Queues in the order they are served: the
  * LIFO slot (the actor woken last, a few times in a row), the claimed batch, the ring, pinned
- * actors in between; inbox, overflow and timers once a step.
+ * actors in between; inbox, overflow and timers once a step. Actors of high and low priority have
+ * queues of their own, before and after these: rank.c. What is taken from others: steal.c.
  *
  * The biased lock is held throughout a step except inside weft__run.
  */
 #include "core/probe.h"
 #include "sched/actor.h"
 #include "sched/port.h"
+#include "sched/queue.h"
 #include "sched/watchdog.h"
 
 enum {
     STEP_NS_MAX = 200000, /* a step that took longer runs fewer actors the next time */
     STEP_NS_LOW = 50000,
-    SPIN_LOOKS = 8,         /* looks into the inbox between two rounds of a search */
-    PINNED_WAIT_MAX = 64,   /* other actors between two pinned ones at most */
-    OWN_NS = 2000,          /* a search begins with looking only for work of one's own */
-    FLUSH_STEPS = 16,       /* steps after which collected cells go home, however few */
-    STEAL_WORTH_NS = 40000, /* a steal that keeps a scheduler busy for less was not worth it */
-    NAP_NS_MIN = 25000,
-    NAP_NS_MAX = 400000,
-    QUEUE_NS_MAX = 100000, /* a queue that takes longer than this wakes nappers as well */
-    BALANCE_STEPS = 16,    /* steps between two comparisons with another scheduler's queue */
-    BALANCE_MIN = 4,       /* how much longer the other queue has to be at least */
+    SPIN_LOOKS = 8,            /* looks into the inbox between two rounds of a search */
+    OWN_NS = 2000,             /* a search begins with looking only for work of one's own */
+    FLUSH_STEPS = 16,          /* steps after which collected cells go home, however few */
+    QUEUE_NS_MAX = 100000,     /* a queue that takes longer than this wakes nappers as well */
+    HIGH_QUEUE_NS_MAX = 25000, /* the same for high actors */
     TRIM_AFTER_NS = 50000000,
+    TRIM_STACKS = 64, /* given back at once */
 };
 
 /* The only thread-local variable: set around a step, never cached across one. */
@@ -38,26 +36,6 @@ WEFT_NOINLINE struct weft__scheduler *weft__scheduler_current(void) {
 
 /* ---- queues -------------------------------------------------------------------------------- */
 
-static void list_append(struct weft__scheduler *s, struct weft__slots *list, struct weft_ctx *slot,
-                        uint32_t index) {
-    weft_store32_relaxed(&slot->link, 0);
-    if (list->count++ == 0) {
-        list->first = index;
-    } else {
-        weft_store32_relaxed(&weft__slot_at(s->slots, list->last)->link, index);
-    }
-    list->last = index;
-}
-
-static uint32_t list_take(struct weft__scheduler *s, struct weft__slots *list) {
-    uint32_t index = list->first;
-    if (index != 0) {
-        list->first = weft_load32_relaxed(&weft__slot_at(s->slots, index)->link);
-        list->count--;
-    }
-    return index;
-}
-
 void weft__wake(weft_runtime *runtime, int id) {
     if (id >= 0) {
         weft_env *env = runtime->core.env;
@@ -67,15 +45,10 @@ void weft__wake(weft_runtime *runtime, int id) {
 
 static void overflow_append(weft_runtime *runtime, struct weft_ctx *slot, uint32_t index) {
     struct weft__overflow *overflow = &runtime->overflow;
+    enum weft__rank_id id = weft__rank_of(weft_load32_relaxed(&slot->traits));
     weft__lock_enter(&overflow->lock, runtime->core.env);
-    weft_store32_relaxed(&slot->link, 0);
-    if (overflow->list.count++ == 0) {
-        overflow->list.first = index;
-    } else {
-        weft_store32_relaxed(&weft__slot_at(&runtime->slots, overflow->list.last)->link, index);
-    }
-    overflow->list.last = index;
-    weft_store32_release(&overflow->count, overflow->list.count);
+    weft__list_append(&runtime->slots, &overflow->lists[id], slot, index);
+    weft_store32_release(&overflow->count, weft_load32_relaxed(&overflow->count) + 1);
     weft__lock_leave(&overflow->lock);
 }
 
@@ -84,18 +57,19 @@ void weft__overflow_push(weft_runtime *runtime, struct weft_ctx *slot) {
     weft__wake(runtime, weft__idle_published(&runtime->idle));
 }
 
-/* Where actors go that any scheduler may take. Owner only. */
-static void ring_push(struct weft__scheduler *s, uint32_t index) {
-    if (weft_unlikely(!weft__runq_push_owner(&s->ring, index))) {
-        weft_counter_add(&s->counters.overflows, 1);
-        overflow_append(s->runtime, weft__slot_at(s->slots, index), index);
-    }
-    s->published++;
+void weft__ring_overflow(struct weft__scheduler *s, uint32_t index) {
+    weft_counter_add(&s->counters.overflows, 1);
+    overflow_append(s->runtime, weft__slot_at(s->slots, index), index);
 }
 
-static void inbox_push(weft_runtime *runtime, uint32_t id, struct weft_ctx *slot) {
-    weft_prefetch_write(&runtime->schedulers[id]->inbox);
-    weft__inbox_push(&runtime->schedulers[id]->inbox, slot->index, &slot->link);
+void weft__inbox_give(weft_runtime *runtime, uint32_t id, struct weft_ctx *slot) {
+    struct weft__scheduler *s = runtime->schedulers[id];
+    uint32_t traits = weft_load32_relaxed(&slot->traits); /* after the push it may be another's */
+    weft_prefetch_write(&s->inbox);
+    weft__inbox_push(&s->inbox, slot->index, &slot->link);
+    if (weft_unlikely((traits & WEFT__TRAIT_HIGH) != 0)) {
+        weft__inbox_hurry(&s->hurry);
+    }
 }
 
 /* Whom to wake for the inbox of scheduler id, or -1. A driven scheduler is in none of the sets of
@@ -110,7 +84,19 @@ static void ring_doorbell(struct weft__scheduler *s, uint32_t id) {
     s->doorbell_last = id + 1;
 }
 
-/* A pinned actor, or a port. */
+/* Where an actor waits that this scheduler shall run, unless it is stolen. */
+static void queue_here(struct weft__scheduler *s, struct weft_ctx *slot, uint32_t index,
+                       uint32_t traits) {
+    if (weft_unlikely((traits & WEFT__TRAITS_RANKED) != 0)) {
+        weft__rank_push(s, slot, index, traits);
+    } else if ((traits & WEFT__TRAIT_PINNED) != 0) {
+        weft__list_append(s->slots, &s->pinned, slot, index);
+    } else {
+        weft__ring_push(s, index);
+    }
+}
+
+/* A pinned actor, one of high or low priority, or a port. */
 static WEFT_NOINLINE void schedule_special(struct weft__scheduler *s, struct weft_ctx *slot,
                                            uint32_t traits) {
     if ((traits & WEFT__TRAIT_PORT) != 0) {
@@ -118,29 +104,29 @@ static WEFT_NOINLINE void schedule_special(struct weft__scheduler *s, struct wef
         return;
     }
     uint32_t id = weft_load32_relaxed(&slot->scheduler);
-    if (id == s->id) {
-        list_append(s, &s->pinned, slot, slot->index);
+    if ((traits & WEFT__TRAIT_PINNED) == 0 || id == s->id) {
+        queue_here(s, slot, slot->index, traits);
         return;
     }
-    inbox_push(s->runtime, id, slot);
+    weft__inbox_give(s->runtime, id, slot);
     ring_doorbell(s, id);
 }
 
 void weft__schedule_evicted(struct weft__scheduler *s, uint32_t index) {
-    ring_push(s, index);
+    weft__ring_push(s, index);
 }
 
 void weft__schedule_slow(struct weft__scheduler *s, struct weft_ctx *slot) {
     uint32_t traits = weft_load32_relaxed(&slot->traits);
-    if ((traits & (WEFT__TRAIT_PINNED | WEFT__TRAIT_PORT)) != 0) {
+    if ((traits & WEFT__TRAITS_SPECIAL) != 0) {
         schedule_special(s, slot, traits);
     } else if (s->lifo_max == 0) {
-        ring_push(s, slot->index);
+        weft__ring_push(s, slot->index);
     } else { /* from a timer: the lock is ours already */
         uint32_t evicted = s->lifo;
         s->lifo = slot->index;
         if (evicted != 0) {
-            ring_push(s, evicted);
+            weft__ring_push(s, evicted);
         }
     }
 }
@@ -163,8 +149,20 @@ void weft__schedule_outside(weft_runtime *runtime, struct weft_ctx *slot) {
         weft__overflow_push(runtime, slot);
         return;
     }
-    inbox_push(runtime, id, slot);
+    weft__inbox_give(runtime, id, slot);
     weft__wake(runtime, wake_owner(runtime, id));
+}
+
+/* Is there more work than this scheduler can do soon? */
+static bool is_queue_long(const struct weft__scheduler *s) {
+    uint64_t waiting = weft__runq_length(&s->ring);
+    if (weft_unlikely((s->ranks & WEFT__RANKS_WAIT) != 0)) {
+        if (weft__runq_length(&s->rank[0].ring) * s->run_ns > HIGH_QUEUE_NS_MAX) {
+            return true;
+        }
+        waiting = weft__rings_length(s);
+    }
+    return waiting * s->run_ns > QUEUE_NS_MAX;
 }
 
 void weft__doorbells_ring(struct weft__scheduler *s) {
@@ -173,7 +171,7 @@ void weft__doorbells_ring(struct weft__scheduler *s) {
         s->published = 0;
         if (!s->alone) {
             int id = weft__idle_published(idle);
-            if (id < 0 && weft__runq_length(&s->ring) * s->run_ns > QUEUE_NS_MAX) {
+            if (id < 0 && is_queue_long(s)) {
                 id = weft__idle_claim_napper(idle);
             }
             if (weft_unlikely(id >= 0)) {
@@ -201,25 +199,25 @@ void weft__doorbells_ring(struct weft__scheduler *s) {
 }
 
 void weft__requeue(struct weft__scheduler *s, struct weft_ctx *slot, uint32_t index) {
-    if ((weft_load32_relaxed(&slot->traits) & WEFT__TRAIT_PINNED) != 0) {
-        list_append(s, &s->pinned, slot, index);
-        return;
-    }
-    if (weft_unlikely(s->drawn_to >= 0) && s->runtime->config.steal != WEFT_STEAL_NONE &&
+    uint32_t traits = weft_load32_relaxed(&slot->traits);
+    if (weft_unlikely(s->drawn_to >= 0) && (traits & WEFT__TRAIT_PINNED) == 0 &&
+        s->runtime->config.steal != WEFT_STEAL_NONE &&
         may_join(s->runtime, (uint32_t)s->drawn_to)) {
         uint32_t id = (uint32_t)s->drawn_to;
         s->drawn_away++;
         weft_store32_relaxed(&slot->scheduler, id);
-        inbox_push(s->runtime, id, slot);
+        weft__inbox_give(s->runtime, id, slot);
         ring_doorbell(s, id);
         return;
     }
-    ring_push(s, index);
+    queue_here(s, slot, index, traits);
 }
 
-/* Everything from the inbox, oldest first: pinned actors to their list, others to the ring. */
+/* Everything from the inbox, oldest first: each to where it waits here. */
 static bool take_inbox(struct weft__scheduler *s) {
-    uint32_t index = weft__inbox_take(&s->inbox);
+    uint32_t index = weft_unlikely(weft_load32_relaxed(&s->hurry) != 0)
+                         ? weft__inbox_take_hurried(&s->inbox, &s->hurry)
+                         : weft__inbox_take(&s->inbox);
     if (weft_likely(index == 0)) {
         return false;
     }
@@ -237,40 +235,48 @@ static bool take_inbox(struct weft__scheduler *s) {
     while (oldest != 0) {
         struct weft_ctx *slot = weft__slot_at(s->slots, oldest);
         uint32_t next = weft_load32_relaxed(&slot->link);
-        if ((weft_load32_relaxed(&slot->traits) & WEFT__TRAIT_PINNED) != 0) {
-            list_append(s, &s->pinned, slot, oldest);
-        } else {
-            ring_push(s, oldest);
-        }
+        queue_here(s, slot, oldest, weft_load32_relaxed(&slot->traits));
         oldest = next;
     }
     return true;
 }
 
-/* A fair share of the overflow queue into the ring. */
-static bool take_overflow(struct weft__scheduler *s) {
-    struct weft__overflow *overflow = &s->runtime->overflow;
-    if (weft_likely(weft_load32_relaxed(&overflow->count) == 0)) { /* advisory: rechecked */
-        return false;
-    }
-    uint32_t room = (uint32_t)(s->ring.mask + 1) / 2;
+/* A fair share of one list of the overflow queue. Returns how many. Under its lock. */
+static uint32_t take_overflow_list(struct weft__scheduler *s, enum weft__rank_id id) {
+    struct weft__slots *list = &s->runtime->overflow.lists[id];
+    uint32_t room = (uint32_t)(weft__ring_at(s, id)->mask + 1) / 2;
+    uint32_t share = list->count / s->runtime->count + 1;
     uint32_t taken = 0;
-    weft__lock_enter(&overflow->lock, s->core->env);
-    uint32_t share = overflow->list.count / s->runtime->count + 1;
-    while (taken < share && taken < room && overflow->list.count > 0) {
-        uint32_t index = list_take(s, &overflow->list);
-        if (!weft__runq_push_owner(&s->ring, index)) {
+    while (taken < share && taken < room && list->count > 0) {
+        uint32_t index = weft__list_take(s->slots, list);
+        bool pushed = id == WEFT__RANK_NORMAL ? weft__runq_push_owner(&s->ring, index)
+                                              : weft__rank_push_ring(s, id, index);
+        if (!pushed) {
             /* The ring filled up: back to the front. */
-            weft_store32_relaxed(&weft__slot_at(s->slots, index)->link, overflow->list.first);
-            overflow->list.first = index;
-            if (overflow->list.count++ == 0) {
-                overflow->list.last = index;
+            weft_store32_relaxed(&weft__slot_at(s->slots, index)->link, list->first);
+            list->first = index;
+            if (list->count++ == 0) {
+                list->last = index;
             }
             break;
         }
         taken++;
     }
-    weft_store32_release(&overflow->count, overflow->list.count);
+    return taken;
+}
+
+/* A fair share of the overflow queue into the rings. */
+static bool take_overflow(struct weft__scheduler *s) {
+    struct weft__overflow *overflow = &s->runtime->overflow;
+    if (weft_likely(weft_load32_relaxed(&overflow->count) == 0)) { /* advisory: rechecked */
+        return false;
+    }
+    uint32_t taken = 0;
+    weft__lock_enter(&overflow->lock, s->core->env);
+    for (enum weft__rank_id id = WEFT__RANK_HIGH; id < WEFT__RANKS; id++) {
+        taken += take_overflow_list(s, id);
+    }
+    weft_store32_release(&overflow->count, weft_load32_relaxed(&overflow->count) - taken);
     weft__lock_leave(&overflow->lock);
     s->published += taken > 1 ? 1 : 0;
     return taken != 0;
@@ -283,13 +289,15 @@ WEFT_INLINE void prefetch_slot(struct weft__scheduler *s, uint32_t index) {
     weft_prefetch_write(&slot->type);
 }
 
-/* Claims some of the ring: half of it at most, so that thieves find the rest. */
+/* Claims some of the ring: half of it at most, so that thieves find the rest; of those that wait
+ * behind high actors, whose turns nobody can foresee, just one. */
 static uint32_t claim(struct weft__scheduler *s) {
     uint32_t length = weft__runq_length(&s->ring);
     if (length == 0) {
         return 0;
     }
-    uint32_t max = s->alone ? length : (length + 1) / 2;
+    bool high = (s->ranks & (WEFT__RANKS_HIGH | WEFT__RANKS_ROW)) != 0;
+    uint32_t max = s->alone ? length : weft_unlikely(high) ? 1 : (length + 1) / 2;
     s->claim_at = 0;
     s->claim_count =
         weft__runq_pop_owner(&s->ring, s->claim, max < WEFT__CLAIM_MAX ? max : WEFT__CLAIM_MAX);
@@ -308,8 +316,8 @@ WEFT_INLINE uint32_t next_claimed(struct weft__scheduler *s) {
     return index;
 }
 
-/* The actor to run next, 0: none. Under bias. */
-WEFT_INLINE uint32_t next_actor(struct weft__scheduler *s) {
+/* The normal actor to run next, 0: none. Under bias. */
+WEFT_INLINE uint32_t next_normal(struct weft__scheduler *s) {
     if (s->lifo != 0) {
         uint32_t index = s->lifo;
         s->lifo = 0;
@@ -325,23 +333,46 @@ WEFT_INLINE uint32_t next_actor(struct weft__scheduler *s) {
             weft_counter_add(&s->counters.lifo_runs, 1);
             return index;
         }
-        ring_push(s, index);
+        weft__ring_push(s, index);
     }
     s->lifo_runs = 0;
     if (weft_unlikely(s->pinned.count != 0)) {
         uint32_t others = s->claim_count - s->claim_at + weft__runq_length(&s->ring);
-        if (s->pinned_wait == 0 || others == 0) {
-            /* As in one queue: each pinned actor is followed by its share of the others. */
-            uint32_t share = others / s->pinned.count;
-            s->pinned_wait = share < PINNED_WAIT_MAX ? share : PINNED_WAIT_MAX;
-            return list_take(s, &s->pinned);
+        uint32_t index = weft__pinned_take(s->slots, &s->pinned, &s->pinned_wait, others);
+        if (index != 0) {
+            return index;
         }
-        s->pinned_wait--;
     }
     if (s->claim_at < s->claim_count) {
         return next_claimed(s);
     }
     return claim(s);
+}
+
+static bool normal_waits(const struct weft__scheduler *s) {
+    return s->lifo != 0 || s->pinned.count != 0 || s->claim_at < s->claim_count ||
+           weft__runq_length(&s->ring) != 0;
+}
+
+/* The same when there may be others than normal actors. */
+static WEFT_NOINLINE uint32_t next_ranked(struct weft__scheduler *s) {
+    if (weft_load32_relaxed(&s->hurry) != 0) {
+        (void)take_inbox(s);
+    }
+    uint32_t index = weft__rank_first(s, normal_waits(s));
+    if (index == 0) {
+        index = weft__rank_passed(s, next_normal(s));
+    }
+    weft__rank_ring(s);
+    return index;
+}
+
+/* The actor to run next, 0: none. Under bias. */
+WEFT_INLINE uint32_t next_actor(struct weft__scheduler *s) {
+    if (weft_unlikely((s->ranks | weft_load32_relaxed(&s->hurry)) != 0)) {
+        return next_ranked(s);
+    }
+    return next_normal(s);
 }
 
 /* ---- clock and timers ---------------------------------------------------------------------- */
@@ -391,79 +422,6 @@ static bool look_around(struct weft__scheduler *s) {
     return found;
 }
 
-/* ---- stealing ------------------------------------------------------------------------------ */
-
-static bool steal_from(struct weft__scheduler *s, struct weft__scheduler *victim, uint32_t max) {
-    uint32_t entries[WEFT__STEAL_MAX];
-    uint32_t count = weft__runq_steal_any(&victim->ring, entries, max);
-    if (count == 0) {
-        return false;
-    }
-    weft_counter_add(&s->counters.steals, 1);
-    weft_counter_add(&s->counters.stolen, count);
-    weft__trace(s, WEFT__TRACE_STEAL, victim->id, count);
-    WEFT_PROBE3(steal, s->id, victim->id, count);
-    for (uint32_t i = 0; i < count; i++) {
-        ring_push(s, entries[i]);
-    }
-    return true;
-}
-
-/* One round over all others, from a random one on. */
-static bool steal(struct weft__scheduler *s) {
-    weft_runtime *runtime = s->runtime;
-    if (s->alone || runtime->config.steal == WEFT_STEAL_NONE) {
-        return false;
-    }
-    uint32_t start = weft__prng_below(&s->prng, runtime->count);
-    for (uint32_t i = 0; i < runtime->count; i++) {
-        uint32_t id = start + i < runtime->count ? start + i : start + i - runtime->count;
-        if (id != s->id && steal_from(s, runtime->schedulers[id], WEFT__STEAL_MAX)) {
-            s->stolen_at_ns = s->now_ns;
-            s->stolen_count = weft__runq_length(&s->ring);
-            s->drawn_away = 0;
-            return true;
-        }
-    }
-    weft_counter_add(&s->counters.steal_misses, 1);
-    return false;
-}
-
-/* Both are busy, so nobody steals: but if another queue is much longer than ours, its actors wait
- * longer for their turns. Takes half of the difference. */
-static void balance(struct weft__scheduler *s) {
-    weft_runtime *runtime = s->runtime;
-    if (runtime->config.steal == WEFT_STEAL_NONE) {
-        return;
-    }
-    uint32_t id = weft__prng_below(&s->prng, runtime->count);
-    struct weft__scheduler *other = runtime->schedulers[id];
-    uint32_t theirs = weft__runq_length(&other->ring);
-    uint32_t ours = weft__runq_length(&s->ring);
-    if (id == s->id || ours < BALANCE_MIN || theirs < ours + ours / 8 + BALANCE_MIN) {
-        return;
-    }
-    uint32_t count = (theirs - ours) / 2;
-    (void)steal_from(s, other, count < WEFT__STEAL_MAX ? count : WEFT__STEAL_MAX);
-}
-
-/* Out of work. If the last steal has kept us busy only for a moment, what was stolen has gone back
- * to where it came from (actors that talk to a busy one there do that), and both sides have paid
- * with cache misses: others' queues are left alone for a while, twice as long each time. The same
- * when most of what was stolen has only fed an overloaded actor elsewhere. */
-static void judge_steal(struct weft__scheduler *s) {
-    if (s->stolen_at_ns == 0) {
-        return;
-    }
-    if (s->now_ns - s->stolen_at_ns >= STEAL_WORTH_NS && 2 * s->drawn_away < s->stolen_count) {
-        s->nap_ns = 0;
-    } else {
-        s->nap_ns = weft_min_u64(weft_max_u64(2 * s->nap_ns, NAP_NS_MIN), NAP_NS_MAX);
-        s->nap_until_ns = s->now_ns + s->nap_ns;
-    }
-    s->stolen_at_ns = 0;
-}
-
 /* ---- running ------------------------------------------------------------------------------- */
 
 /* Runs up to a number of actors; that number follows how long they take, so that timers and inbox
@@ -501,11 +459,11 @@ static enum weft_step step_run(struct weft__scheduler *s) {
     bool found = look_around(s);
     weft__doorbells(s); /* before a handler that may take long */
     adapt(s, before_ns);
-    if (!s->alone && ++s->balance_steps >= BALANCE_STEPS) {
-        s->balance_steps = 0;
-        balance(s);
-    }
+    weft__steal_balance(s);
     uint32_t ran = run_some(s);
+    if (weft_unlikely((s->ranks & WEFT__RANKS_UNRUNG) != 0)) {
+        weft__rank_ring(s); /* the next step may be a while away */
+    }
     s->ran_last = ran;
     if (s->pool.outgoing_cells != 0 && ++s->flush_steps >= FLUSH_STEPS) {
         s->flush_steps = 0;
@@ -519,7 +477,7 @@ static enum weft_step step_run(struct weft__scheduler *s) {
     }
     s->phase = WEFT__PHASE_SEARCH;
     s->search_until_ns = 0;
-    judge_steal(s);
+    weft__steal_judge(s);
     return WEFT_STEP_IDLE;
 }
 
@@ -527,22 +485,7 @@ static enum weft_step step_run(struct weft__scheduler *s) {
 
 /* Has this scheduler actors to run that are its own already? */
 static bool own_work(const struct weft__scheduler *s) {
-    return s->lifo != 0 || s->pinned.count != 0 || s->claim_at < s->claim_count ||
-           weft__runq_length(&s->ring) != 0;
-}
-
-/* Is there something in anybody's ring? */
-static bool rings_wait(const struct weft__scheduler *s) {
-    const weft_runtime *runtime = s->runtime;
-    if (runtime->config.steal == WEFT_STEAL_NONE) {
-        return false;
-    }
-    for (uint32_t id = 0; id < runtime->count; id++) {
-        if (weft__runq_length(&runtime->schedulers[id]->ring) != 0) {
-            return true;
-        }
-    }
-    return false;
+    return normal_waits(s) || (s->ranks & WEFT__RANKS_WAIT) != 0;
 }
 
 /* Is there work for this scheduler besides others' rings? Looks without taking. */
@@ -558,7 +501,7 @@ static void stop_searching(struct weft__scheduler *s) {
         return;
     }
     s->searching = false;
-    if (weft__idle_found(&s->runtime->idle) && (work_waits(s) || rings_wait(s))) {
+    if (weft__idle_found(&s->runtime->idle) && (work_waits(s) || weft__rings_wait(s))) {
         s->published++; /* rung with the next doorbells */
     }
 }
@@ -578,7 +521,7 @@ static enum weft_step step_search(struct weft__scheduler *s) {
         s->searching = weft__idle_search(&runtime->idle, (runtime->count + 1) / 2);
     }
     if (!found && s->searching && (!nap || s->called)) {
-        found = steal(s);
+        found = weft__steal(s);
         s->called = false;
     }
     if (found || weft__phase(runtime) >= WEFT__RUNTIME_STOPPING) {
@@ -622,7 +565,7 @@ static enum weft_step step_announce(struct weft__scheduler *s) {
         s->nap_until_ns = 0;
         weft__idle_announce(&s->runtime->idle, s->id, covering);
     }
-    if (covering && (s->driven || s->nap_until_ns != 0) && rings_wait(s)) {
+    if (covering && (s->driven || s->nap_until_ns != 0) && weft__rings_wait(s)) {
         s->published++; /* not for us, then: somebody else */
         weft__doorbells(s);
     }
@@ -639,10 +582,10 @@ static void wake_up(struct weft__scheduler *s) {
     s->phase = WEFT__PHASE_SEARCH;
 }
 
-/* Idle with a lot of free message memory: one more look later, to give it back if it is not needed
+/* Idle with a lot of free message memory, or stacks: one more look later, to give it back if it is not needed
  * then. Giving it back at every park would mean zeroing it again at every burst. */
 static uint64_t trim_time(struct weft__scheduler *s) {
-    if (!weft__pool_excess(&s->pool)) {
+    if (!weft__pool_excess(&s->pool) && s->stacks.first == NULL) {
         s->trim_at_ns = 0;
         return UINT64_MAX;
     }
@@ -650,8 +593,9 @@ static uint64_t trim_time(struct weft__scheduler *s) {
         s->trim_at_ns = s->now_ns + TRIM_AFTER_NS;
     } else if (s->now_ns >= s->trim_at_ns) {
         weft__pool_trim(&s->pool);
-        s->trim_at_ns = 0;
-        return UINT64_MAX;
+        bool more = weft__stacks_trim(&s->stacks, 0, TRIM_STACKS);
+        s->trim_at_ns = more ? s->now_ns + TRIM_AFTER_NS : 0;
+        return more ? s->trim_at_ns : UINT64_MAX;
     }
     return s->trim_at_ns;
 }
@@ -659,7 +603,7 @@ static uint64_t trim_time(struct weft__scheduler *s) {
 static enum weft_step step_recheck(struct weft__scheduler *s, uint64_t *deadline_ns) {
     uint32_t phase = weft__phase(s->runtime);
     if (phase == WEFT__RUNTIME_LEAVING || work_waits(s) ||
-        (s->nap_until_ns == 0 && !s->driven && rings_wait(s)) ||
+        (s->nap_until_ns == 0 && !s->driven && weft__rings_wait(s)) ||
         (!s->driven && !weft__idle_announced(&s->runtime->idle, s->id))) {
         wake_up(s);
         return WEFT_STEP_IDLE;

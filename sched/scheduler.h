@@ -10,6 +10,7 @@
 #include "core/hist.h"
 #include "core/pool.h"
 #include "core/prng.h"
+#include "core/stack.h"
 #include "core/wheel.h"
 #include "sched/bias.h"
 #include "sched/idle.h"
@@ -31,6 +32,15 @@ enum {
     WEFT__MAILBOX_LONG = 2048,    /* messages that make a mailbox long */
     WEFT__SLOT_FIFO_MIN = 64,     /* free slots rest until so many wait with them */
     WEFT__SLOT_SHARE_MAX = 16384, /* more free slots than twice this are shared */
+    WEFT__RANK_RING = 1024,       /* entries of a ring of high or low actors, at most */
+};
+
+/* In the order in which they run. */
+enum weft__rank_id {
+    WEFT__RANK_HIGH = 0,
+    WEFT__RANK_NORMAL = 1,
+    WEFT__RANK_LOW = 2,
+    WEFT__RANKS = 3,
 };
 
 /* Trace events, for the simulator's hash. */
@@ -125,6 +135,8 @@ struct weft__counters {
     weft_counter virtual_saves;
     weft_counter virtual_store_errors;
     weft_counter virtual_forgotten;
+    weft_counter runs_high; /* counted as they begin */
+    weft_counter runs_low;
 };
 
 /* A list of actors through weft_ctx.link. */
@@ -132,6 +144,24 @@ struct weft__slots {
     uint32_t first;
     uint32_t last;
     uint32_t count;
+};
+
+/* weft__scheduler.ranks: why the next pick is not just that of a normal actor. */
+enum {
+    WEFT__RANKS_HIGH = 1,   /* high ones wait here; a hint, for thieves may have taken them */
+    WEFT__RANKS_LOW = 2,    /* the same of low ones */
+    WEFT__RANKS_ROW = 4,    /* high ones ran last, although others waited */
+    WEFT__RANKS_UNRUNG = 8, /* nobody was woken for what came last: it may run next, right here */
+    WEFT__RANKS_WAIT = WEFT__RANKS_HIGH | WEFT__RANKS_LOW,
+};
+
+/* Where the actors of a scheduler wait that have high, or low, priority; see rank.c. */
+struct weft__rank {
+    /* its thread only */
+    struct weft__slots pinned;
+    uint32_t pinned_wait; /* as the scheduler's */
+    /* any thread */
+    struct weft__runq ring;
 };
 
 enum weft__phase {
@@ -191,6 +221,10 @@ struct weft__scheduler {
     int drawn_to;      /* scheduler of an overloaded actor the current one feeds, or -1 */
     struct weft__slots pinned;
     uint32_t pinned_wait; /* others to run before the next pinned actor */
+    uint32_t high_row;    /* turns of high actors since one of the others that wait */
+    uint32_t low_row;     /* turns of others since one of the low ones that wait */
+    uint64_t high_row_ns; /* when these rows began */
+    uint64_t low_row_ns;
     struct weft__prng prng;
     struct weft__slots free_slots;
     uint64_t slot_bump;
@@ -202,10 +236,14 @@ struct weft__scheduler {
     uint64_t sweep_ns;     /* when to sweep on although there is other work */
     uint32_t sweep_owed;   /* actors to run before that */
     struct weft__pool pool;
+    struct weft__stacks stacks; /* of processes of the configured size */
 
     /* under bias: its thread outside handlers, else a visitor */
     alignas(WEFT_CACHELINE) struct weft__bias bias;
-    uint32_t lifo; /* slot, 0: none */
+    uint32_t lifo;         /* slot, 0: none */
+    uint32_t ranks;        /* its thread only; here because each pick looks at it */
+    weft_atomic_u32 hurry; /* set by who puts a high actor into the inbox, cleared here; see
+                              inbox.h; for the same reason here */
     uint32_t claim_at;
     uint32_t claim_count;
     uint32_t claim[WEFT__CLAIM_MAX];
@@ -221,10 +259,19 @@ struct weft__scheduler {
 
     /* any thread */
     struct weft__runq ring;
+    struct weft__rank rank[2]; /* high, low */
     alignas(WEFT_CACHELINE) struct weft__inbox inbox;
     weft_atomic_u32 clock_stale; /* set by the watchdog, cleared here: read the clock anew */
     weft_atomic_u32 stuck;       /* set and cleared by the watchdog: others avoid its inbox */
     void *thread;                /* handle; runtime.c */
+};
+
+/* What the library itself hangs onto a type, set before the type can be found. */
+struct weft__type_extra {
+    weft_receive_fn receive; /* in the place of the definition's, which is NULL then; or NULL */
+    uint32_t traits;         /* more of them */
+    void *data;
+    void (*destroy)(struct weft__core *core, void *data); /* with the runtime; NULL: nothing */
 };
 
 /* A registered type; id is its place in the registry. */
@@ -237,15 +284,24 @@ struct weft_type {
     uint32_t traits;
     bool small; /* state fits into the slot */
     weft_runtime *runtime;
+    struct weft__type_extra extra;
 };
+
+/* As weft_type_register; on error extra->data stays the caller's. context.c */
+int weft__type_register(weft_runtime *runtime, const weft_type_def *def,
+                        const struct weft__type_extra *extra, const weft_type **ret_type);
+/* The library's own type of this name, registered by whoever needs it first. -EEXIST: the program
+ * has one of that name. Errors else as weft_type_register. context.c */
+int weft__type_library(weft_runtime *runtime, const weft_type_def *def, uint32_t traits,
+                       const weft_type **ret_type);
 
 struct weft__overflow {
     struct weft__lock lock;
-    struct weft__slots list; /* under lock */
-    weft_atomic_u32 count;   /* written under lock, read by anybody; advisory */
+    struct weft__slots lists[WEFT__RANKS]; /* under lock */
+    weft_atomic_u32 count; /* of all; written under lock, read by anybody; advisory */
 };
 
-enum { WEFT__TYPES_MAX = 4096 };
+enum { WEFT__TYPES_MAX = 4096, WEFT__STACK_SIZES = 13 };
 
 enum weft__runtime_phase {
     WEFT__RUNTIME_CREATED = 0,
@@ -276,7 +332,9 @@ struct weft_runtime {
     struct weft__driver_calls drivers;
     const char *driver_reason; /* why it is this driver; static, or NULL */
     uint64_t node;
-    uint32_t count; /* schedulers */
+    uint32_t count;         /* schedulers */
+    weft_atomic_u32 ranked; /* set before the first actor of high or low priority is born, by any
+                               thread: nobody looks for such before. Never cleared */
     struct weft__scheduler **schedulers;
     struct weft__pool **pools; /* [0] shared, then one per scheduler */
     struct weft__arena slots;
@@ -306,9 +364,12 @@ struct weft_runtime {
     struct weft__lock types_lock;
     weft_atomic_u32 type_count; /* T1: publishes types[] */
     weft_type *types[WEFT__TYPES_MAX];
-    weft_atomic_u32 queues;       /* completion queues that exist; any thread adds */
-    weft_atomic_u32 upper_busy;   /* things of upper layers that must end before threads leave; any
+    weft_atomic_u64 job_type; /* address of the type of jobs, once one was started. J3, job.c */
+    weft_atomic_u32 queues;     /* completion queues that exist; any thread adds */
+    weft_atomic_u32 upper_busy; /* things of upper layers that must end before threads leave; any
                                    thread adds, the thread of the thing takes away */
+    struct weft__stack_pool stack_pools[WEFT__STACK_SIZES]; /* of 16K, 32K, ... */
+    weft_atomic_u32 stacks_guarded; /* any thread: stacks of all pools, see stack.h */
     struct weft__lock chain_lock; /* who is stuck behind whom: see chain.h */
     uint32_t chain_number;        /* last given out; under chain_lock */
     struct weft__lock upper_lock;
@@ -317,6 +378,7 @@ struct weft_runtime {
     const struct weft__virtual_calls *virtuals;   /* the same; set before the first such actor */
     void *shards;                                 /* of the layer of virtual actors; the same */
     weft_atomic_u64 shards_shown; /* the same as an address, for those without the lock. H1 */
+    weft_atomic_u64 names;        /* struct weft__names *, or 0: nothing was ever registered. Z1 */
     struct weft__lock ports_lock;
     struct weft__port *free_ports; /* under ports_lock */
     struct weft__port *all_ports;  /* under ports_lock */
@@ -350,11 +412,11 @@ enum weft_step weft__scheduler_step(void *arg, uint64_t *deadline_ns);
 void weft__schedule_slow(struct weft__scheduler *s, struct weft_ctx *slot);
 void weft__schedule_evicted(struct weft__scheduler *s, uint32_t index);
 /* An actor whose mailbox was idle has a message now: it takes the LIFO slot, and who was there
- * goes to the ring. On this scheduler's thread. */
+ * goes to the ring. Pinned ones and those of high or low priority have queues of their own. On this
+ * scheduler's thread. */
 WEFT_INLINE void weft__schedule(struct weft__scheduler *s, struct weft_ctx *slot) {
-    if (weft_unlikely(
-            (weft_load32_relaxed(&slot->traits) & (WEFT__TRAIT_PINNED | WEFT__TRAIT_PORT)) != 0 ||
-            s->current == NULL || s->lifo_max == 0)) {
+    if (weft_unlikely((weft_load32_relaxed(&slot->traits) & WEFT__TRAITS_SPECIAL) != 0 ||
+                      s->current == NULL || s->lifo_max == 0)) {
         weft__schedule_slow(s, slot);
         return;
     }
@@ -368,6 +430,8 @@ WEFT_INLINE void weft__schedule(struct weft__scheduler *s, struct weft_ctx *slot
 }
 /* The same on any other thread. */
 void weft__schedule_outside(weft_runtime *runtime, struct weft_ctx *slot);
+/* Puts an actor into the inbox of scheduler id, for which the caller rings. Any thread. */
+void weft__inbox_give(weft_runtime *runtime, uint32_t id, struct weft_ctx *slot);
 /* A cell of the reserve, or NULL. */
 weft_msg *weft__scheduler_reserve(struct weft__scheduler *s);
 /* Wakes whom the runs since the last call made work for. */
@@ -392,6 +456,15 @@ void weft__wake(weft_runtime *runtime, int id);
 
 /* Back to the end of the queue: its budget is used up. Under bias. */
 void weft__requeue(struct weft__scheduler *s, struct weft_ctx *slot, uint32_t index);
+
+/* rank.c: the traits of a priority (enum weft_priority); the runtime knows from then on that there
+ * are such actors. */
+uint32_t weft__rank_traits(weft_runtime *runtime, uint32_t priority);
+/* Moves high actors from behind a stuck handler to where busy schedulers find them too. Any
+ * thread. Returns how many. */
+uint32_t weft__rank_rescue(weft_runtime *runtime, struct weft__scheduler *s);
+/* How many wait in all rings of a scheduler. Advisory. Any thread. */
+uint32_t weft__rings_length(const struct weft__scheduler *s);
 
 /* run.c: one turn of one actor. */
 void weft__run(struct weft__scheduler *s, uint32_t index);

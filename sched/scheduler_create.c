@@ -4,7 +4,7 @@
  * cells it lays aside for stopping actors when memory is used up. What it does in between is in
  * scheduler.c.
  */
-#include "sched/actor.h"
+#include "sched/process.h"
 
 enum { RESERVE_CELLS = 32 };
 
@@ -28,6 +28,24 @@ static int fill_reserve(struct weft__scheduler *s) {
         weft_counter_add(&s->pool.freed, 1);
         msg->weft__next = s->reserve;
         s->reserve = weft__arena_index(s->messages, msg);
+    }
+    return 0;
+}
+
+static uint32_t rank_ring_size(const struct weft__scheduler *s) {
+    uint32_t size = s->runtime->config.ring_size;
+    return size < WEFT__RANK_RING ? size : WEFT__RANK_RING;
+}
+
+/* The rings of high and low actors. */
+static int make_ranks(struct weft__scheduler *s) {
+    uint32_t size = rank_ring_size(s);
+    for (int i = 0; i < 2; i++) {
+        weft_atomic_u32 *entries = weft__alloc(s->core, size * sizeof(*entries), "ring");
+        if (entries == NULL) {
+            return -ENOMEM;
+        }
+        weft__runq_init(&s->rank[i].ring, entries, size);
     }
     return 0;
 }
@@ -65,11 +83,17 @@ int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__sche
         return -ENOMEM;
     }
     weft__runq_init(&s->ring, entries, config->ring_size);
-    int result = weft__pool_init(&s->pool, core, runtime->pools, runtime->count + 1, id + 1,
-                                 config->pool_bytes);
+    int result = make_ranks(s);
     if (result != 0) {
         return result;
     }
+    result = weft__pool_init(&s->pool, core, runtime->pools, runtime->count + 1, id + 1,
+                             config->pool_bytes);
+    if (result != 0) {
+        return result;
+    }
+    weft__stacks_init(&s->stacks, weft__stack_pool_of(runtime, config->process_stack_bytes),
+                      config->process_stacks_none ? 0 : config->process_stacks);
     result = fill_reserve(s);
     return result != 0 ? result : runtime->drivers.create(core->env, s->driven, &s->driver);
 }
@@ -86,9 +110,14 @@ void weft__scheduler_destroy(struct weft__scheduler **scheduler) {
     if (s->driver != NULL) {
         s->runtime->drivers.destroy(core->env, s->driver);
     }
+    weft__stacks_fini(&s->stacks);
     weft__pool_fini(&s->pool);
     weft__free(core, s->ring.entries, s->runtime->config.ring_size * sizeof(weft_atomic_u32),
                "ring");
+    for (int i = 0; i < 2; i++) {
+        weft__free(core, s->rank[i].ring.entries, rank_ring_size(s) * sizeof(weft_atomic_u32),
+                   "ring");
+    }
     weft__free_aligned(core, s, sizeof(*s), "scheduler");
     *scheduler = NULL;
 }

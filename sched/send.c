@@ -227,8 +227,8 @@ static int send_draft(struct weft_ctx *ctx, weft_pid target, const struct weft__
     return 0;
 }
 
-int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid target,
-                       weft_msg *msg) {
+int weft__request_try(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid target,
+                      weft_msg *msg) {
     msg->weft__from = weft__from(ctx);
     stamp(s, msg);
     int result = post(s, weft__target(target), msg, true);
@@ -238,8 +238,16 @@ int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid
     }
     bool dropped;
     result = refused(s, ctx, weft__target(target), result, &dropped);
-    weft__msg_free(s->runtime, s, msg);
     return dropped ? -EBUSY : result; /* a dropped request would leave its caller waiting */
+}
+
+int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid target,
+                       weft_msg *msg) {
+    int result = weft__request_try(s, ctx, target, msg);
+    if (weft_unlikely(result != 0)) {
+        weft__msg_free(s->runtime, s, msg);
+    }
+    return result;
 }
 
 int weft__send_try(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target,

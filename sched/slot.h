@@ -28,6 +28,13 @@ enum {
     WEFT__TRAIT_DROP_OLD = 8,
     WEFT__TRAIT_SERIAL = 16,
     WEFT__TRAIT_VIRTUAL = 32, /* reached by name: see weft__virtual_calls */
+    WEFT__TRAIT_HIGH = 64,    /* priority; neither: normal */
+    WEFT__TRAIT_LOW = 128,
+    WEFT__TRAITS_RANKED = WEFT__TRAIT_HIGH | WEFT__TRAIT_LOW,
+    /* not for the LIFO slot */
+    WEFT__TRAITS_SPECIAL = WEFT__TRAIT_PINNED | WEFT__TRAIT_PORT | WEFT__TRAITS_RANKED,
+    WEFT__TRAIT_DEFERS_STOP = 1 << 16, /* of the library: a stop comes as an EXIT message */
+    WEFT__TRAIT_NAMED = 1 << 17,       /* has names or groups. Or-ed by who registers: name.h, C1 */
 };
 
 /* weft_ctx.life: owner only */
@@ -44,11 +51,19 @@ enum {
     WEFT__LIFE_BARREN = 2048,      /* virtual: has no heir */
     WEFT__LIFE_REPLACED = 4096,    /* virtual: the store has a newer state: has an heir */
     WEFT__LIFE_CREDIT_GONE = 8192, /* virtual: its place under actors_max is its heir's */
+    WEFT__LIFE_PURE = 16384,       /* virtual: all of batch is from users: see keep_left */
+    WEFT__LIFE_IDLE = 1 << 15,     /* a service waits for its idle time: see service.c */
     WEFT__LIFE_TAKEN = 512,        /* took the request at hand, which has a chain: see chain.h */
     WEFT__LIFE_BLOCKED = 1024,     /* serial, and has made calls: own is set */
+    WEFT__LIFE_TRAP = 1 << 16,     /* exits come as messages */
+    WEFT__LIFE_PROCESS = 1 << 17,  /* has a stack: ext->process is set */
+    WEFT__LIFE_CHAINS = 1 << 18,   /* process: is about to wait for the call it makes */
+    WEFT__LIFE_YIELD = 1 << 19,    /* process: its turn ends, others run first */
+    WEFT__LIFE_RESUME = 1 << 20,   /* process: its wait is over, it goes on */
     /* what has to be looked at after a message */
     WEFT__LIFE_ATTENTION = WEFT__LIFE_EXITING | WEFT__LIFE_WAITERS | WEFT__LIFE_STASH |
-                           WEFT__LIFE_TAKEN | WEFT__LIFE_BLOCKED,
+                           WEFT__LIFE_TAKEN | WEFT__LIFE_BLOCKED | WEFT__LIFE_YIELD |
+                           WEFT__LIFE_RESUME,
 };
 
 struct weft__ext;
@@ -62,6 +77,7 @@ struct weft_ctx {
     weft_atomic_u32 link;      /* of whoever queues the actor: inbox, overflow, pinned, free list */
     weft_atomic_u32 scheduler; /* index from 0 of where it ran last; written by its runner */
     weft_atomic_u32 type_id;   /* for inspection; as bound */
+    uint32_t names;            /* what it has registered, 0: nothing; under that lock: name.h */
     weft_counter handled;      /* messages; owner writes, inspection reads */
     weft_atomic_u64 parent;    /* slot and generation; for inspection; as bound */
     weft_atomic_u64 active_ns; /* when it ran last; its runner writes; advisory: passivation */
@@ -105,8 +121,17 @@ enum {
     WEFT__SIGNAL_TIMER = 35,      /* weft__ref: entry and its state; weft__tag: timer */
     WEFT__SIGNAL_WANT_READY = 36, /* from a sender whose message was refused */
     WEFT__SIGNAL_UPPER = 37,      /* for the actor's attachment; token and status */
-    WEFT__SIGNAL_PASSIVATE = 38,  /* virtual; weft__value: the reason, see weft__virtual_calls */
+    WEFT__SIGNAL_LINK = 39,       /* these six: see bonds.h */
+    WEFT__SIGNAL_UNLINK = 40,
+    WEFT__SIGNAL_UNLINKED = 41, /* weft__ref: number of the unlinking */
+    WEFT__SIGNAL_MONITOR = 42,  /* weft__ref: reference */
+    WEFT__SIGNAL_DEMONITOR = 43,
+    WEFT__SIGNAL_EXIT = 44,
+    WEFT__SIGNAL_PASSIVATE = 38, /* virtual; weft__value: the reason, see weft__virtual_calls */
 };
+
+/* In order among users' messages, but for the runtime: a process's note to itself. */
+enum { WEFT__MSG_MARK = 31 };
 
 /* Who a message is from: slot and generation of a local actor, 0 for outside. One load where
  * integers are little-endian, hence the order of the two fields. */

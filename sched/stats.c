@@ -67,6 +67,8 @@ static const struct place places[] = {
     PLACE(virtual_saves),
     PLACE(virtual_store_errors),
     PLACE(virtual_forgotten),
+    PLACE(runs_high),
+    PLACE(runs_low),
 };
 _Static_assert(sizeof(places) / sizeof(places[0]) * sizeof(weft_counter) ==
                    sizeof(struct weft__counters),
@@ -199,6 +201,12 @@ static uint32_t mailbox_max(const weft_type *type) {
     return (type->traits & WEFT__TRAIT_DROP_OLD) != 0 ? type->bound / 2 : type->bound;
 }
 
+/* What an actor has put aside takes room from its bound: so that shows how much it is. Advisory. */
+static uint32_t put_aside(const struct weft_ctx *slot, const weft_type *type) {
+    int32_t left = (int32_t)weft_load32_relaxed(&slot->bound);
+    return type->bound == 0 ? 0 : left < 0 ? type->bound : type->bound - (uint32_t)left;
+}
+
 int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info) {
     if (runtime == NULL || ret_info == NULL) {
         return -EINVAL;
@@ -222,7 +230,8 @@ int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info)
         .struct_size = sizeof(info),
         .type = runtime->types[type],
         .cell = low == WEFT__MAILBOX_IDLE ? WEFT_CELL_IDLE : WEFT_CELL_READY,
-        .mailbox = weft__mailbox_length(&slot->mailbox, &runtime->core.messages),
+        .mailbox = weft__mailbox_length(&slot->mailbox, &runtime->core.messages) +
+                   put_aside(slot, runtime->types[type]),
         .mailbox_max = mailbox_max(runtime->types[type]),
         .scheduler = weft_load32_relaxed(&slot->scheduler) + 1,
         .pinned = (traits & WEFT__TRAIT_PINNED) != 0,
@@ -277,7 +286,7 @@ static void dump_scheduler(weft_runtime *runtime, uint32_t id, int fd) {
         weft__text_put(&line, " type=");
         weft__text_put(&line, runtime->types[type]->name);
     }
-    dump_number(&line, "queued", weft__runq_length(&s->ring));
+    dump_number(&line, "queued", weft__rings_length(s));
     dump_number(&line, "timers", weft_load64_relaxed(&s->wheel.pending));
     dump_number(&line, "runs", weft_load64_relaxed(&s->counters.runs));
     dump_number(&line, "handled", weft_load64_relaxed(&s->counters.messages_handled));

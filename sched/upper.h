@@ -4,7 +4,8 @@
  *
  * An attachment belongs to one actor (a connection, a listener, a socket) and follows its life. An
  * upper is the state such a layer keeps per scheduler: it is polled once per step, and says when
- * it wants to be polled next. Virtual actors have calls of their own, common to all of a runtime. Everything is called on the scheduler's own thread, but for destroy.
+ * it wants to be polled next. Virtual actors have calls of their own, common to all of a runtime.
+ * Everything is called on the scheduler's own thread, but for destroy.
  */
 #ifndef WEFT_SCHED_UPPER_H
 #define WEFT_SCHED_UPPER_H
@@ -12,8 +13,9 @@
 #include "core/defs.h"
 #include <weft/msg.h>
 
-struct weft__scheduler;
 struct weft__attachment;
+struct weft__batch;
+struct weft__scheduler;
 
 struct weft__attachment_calls {
     /* Before init, as the first thing that happens to the actor. Negative: it ends with that. */
@@ -45,9 +47,9 @@ struct weft__virtual_calls {
     bool (*stored)(struct weft__scheduler *s, struct weft_ctx *ctx, const weft_msg *msg);
     /* WEFT__SIGNAL_PASSIVATE; negative: the actor must end with that, else only if it is idle. */
     void (*passivate)(struct weft__scheduler *s, struct weft_ctx *ctx, int reason);
-    /* The actor has ended; left: the messages that are to go on to its next activation, linked,
-     * oldest first [take]; 0: none. Afterwards its slot may be let again. */
-    void (*end)(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left);
+    /* The actor has ended; left: the messages that are to go on to its next activation, all from
+     * users, oldest first [take]; first is 0: none. Afterwards its slot may be let again. */
+    void (*end)(struct weft__scheduler *s, struct weft_ctx *ctx, const struct weft__batch *left);
     /* The runtime is destroyed; any thread. */
     void (*destroy)(struct weft_runtime *runtime);
 };

@@ -53,7 +53,7 @@ static uint32_t rescue_inbox(weft_runtime *runtime, struct weft__scheduler *s) {
         struct weft_ctx *slot = weft__slot_at(&runtime->slots, index);
         uint32_t next = weft_load32_relaxed(&slot->link);
         if ((weft_load32_relaxed(&slot->traits) & WEFT__TRAIT_PINNED) != 0) {
-            weft__inbox_push(&s->inbox, index, &slot->link);
+            weft__inbox_give(runtime, s->id, slot);
         } else {
             weft__overflow_push(runtime, slot);
             rescued++;
@@ -70,8 +70,9 @@ static void rescue(weft_runtime *runtime, struct weft__scheduler *s) {
         weft__bias_depart(&s->bias);
     }
     rescued += rescue_inbox(runtime, s);
-    if (weft__runq_length(&s->ring) != 0) {
-        /* Thieves may take from the ring, but the doorbell for what the stuck handler itself has
+    rescued += weft__rank_rescue(runtime, s);
+    if (weft__rings_length(s) != 0) {
+        /* Thieves may take from the rings, but the doorbell for what the stuck handler itself has
          * woken rings only at its end. */
         int id = weft__idle_published(&runtime->idle);
         weft__wake(runtime, id >= 0 ? id : weft__idle_claim_napper(&runtime->idle));

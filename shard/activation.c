@@ -1,18 +1,31 @@
 /* SPDX-License-Identifier: MIT
  *
  * How an actor of an address begins and how it ends: see shard.h, I3 and I4. Everything that can
- * fail or take time is done before the token is taken, but for a remembered init_arg, which is copied
- * under it; there an address gets its entry, loses it,
- * or gets another one.
+ * fail or take time is done before the token is taken; there an address gets its entry, loses it,
+ * or gets another one. What turns out under the token to be lacking is got without it, then it is
+ * tried again. Any thread begins an actor; it ends on the scheduler that runs it.
  */
 #include "shard/shard.h"
 #include <string.h>
 
+enum { ENTER_MAX = 16 }; /* rounds; each but the first has got something that was lacking */
+
 /* ---- extra --------------------------------------------------------------------------------- */
+
+void weft__extra_drop_arg(struct weft__shards *shards, struct weft__extra *extra) {
+    if (extra->memory != NULL) {
+        weft__memory_free(shards, extra->memory);
+    } else {
+        weft__free(shards->core, extra->arg, extra->arg_size, "init_arg");
+    }
+    extra->memory = NULL;
+    extra->arg = NULL;
+    extra->arg_size = 0;
+}
 
 static void extra_free(struct weft__shards *shards, struct weft__extra *extra) {
     if (extra != NULL) {
-        weft__free(shards->core, extra->arg, extra->arg_size, "init_arg");
+        weft__extra_drop_arg(shards, extra);
         weft__free(shards->core, extra, sizeof(*extra), "extra");
     }
 }
@@ -40,15 +53,18 @@ struct fresh {
     struct weft__record *record;
     struct weft__kind *kind;
     uint64_t now_ns;
-    uint32_t index; /* of the slot, which may be another's once the token is left */
+    struct weft__extra *spare; /* for what is remembered of the address; not the record's */
+    uint32_t index;            /* of the slot, which may be another's once the token is left */
     uint32_t gen;
-    bool reserved; /* a place in the heap of ages */
+    bool reserved;   /* a place in the heap of ages */
+    bool lacks_room; /* the tables have none */
 };
 
 static void fresh_undo(const struct weft__wish *wish, struct fresh *fresh) {
     if (fresh->reserved) {
         weft__age_unreserve(wish->shards, fresh->kind, fresh->slot->index);
     }
+    weft_assert(weft_load32_relaxed(&fresh->record->gen) == 0); /* owner-only: never published */
     extra_free(wish->shards, fresh->record->extra);
     fresh->record->extra = NULL;
     weft__record_clear(wish->shards, fresh->slot->index);
@@ -92,7 +108,7 @@ static int fresh_make(const struct weft__wish *wish, const struct weft__vkey *ke
         fresh->reserved = true;
     }
     fresh->now_ns = weft__shard_now(shards, wish->s);
-    weft_store64_relaxed(&fresh->slot->active_ns, fresh->now_ns);
+    weft_store64_relaxed(&fresh->slot->active_ns, fresh->now_ns); /* owner-only, still */
     return 0;
 }
 
@@ -121,24 +137,37 @@ static void fresh_count(const struct weft__wish *wish, const struct fresh *fresh
     }
 }
 
-/* What is remembered of the address takes the place of the init_arg that was brought along. Under
- * the token. */
-static struct weft__memory *fresh_remember(struct weft__shards *shards,
-                                           const struct weft__vkey *key, struct fresh *fresh) {
-    if (weft_likely(weft_load64_relaxed(&shards->remembered) == 0)) { /* advisory: written under
-                                                                          this very token */
-        return NULL;
+/* What entering needs and what cannot be made under the token. 0 or -ENOMEM. */
+static int fresh_prepare(struct weft__shards *shards, struct fresh *fresh) {
+    if (weft_unlikely(fresh->lacks_room)) {
+        fresh->lacks_room = false;
+        int result = weft__table_grow(shards);
+        if (result != 0) {
+            return result;
+        }
     }
+    /* Advisory: what is missed here is found under the token. */
+    if (weft_unlikely(weft_load64_relaxed(&shards->remembered) != 0) && fresh->spare == NULL) {
+        fresh->spare = weft__alloc(shards->core, sizeof(*fresh->spare), "extra");
+        return fresh->spare == NULL ? -ENOMEM : 0;
+    }
+    return 0;
+}
+
+/* What is remembered of the address takes the place of the init_arg that was brought along, which
+ * is the spare one then. Under the token. */
+static void fresh_remember(struct weft__shards *shards, const struct weft__vkey *key,
+                           struct fresh *fresh) {
     struct weft__memory *memory = weft__memory_take(shards, key);
-    struct weft__extra *extra = NULL;
-    if (memory == NULL ||
-        extra_make(shards, memory->bytes + memory->id_size, memory->arg_size, &extra) != 0) {
-        return memory;
+    if (memory == NULL) {
+        return;
     }
-    extra_free(shards, fresh->record->extra);
+    struct weft__extra *extra = fresh->spare;
+    weft_assert(extra != NULL);
+    weft__extra_remember(extra, memory);
+    fresh->spare = fresh->record->extra;
     fresh->record->extra = extra;
     fresh->record->owner_flags |= WEFT__RECORD_KNOWN;
-    return memory;
 }
 
 bool weft__is_open(const struct weft__shards *shards, uint32_t index, uint32_t gen) {
@@ -156,7 +185,8 @@ static uint64_t who_is(struct weft__shards *shards, const struct weft__vkey *key
     if (index == 0) {
         return 0;
     }
-    uint32_t gen = weft_load32_relaxed(&weft__record_at(shards, index)->gen);
+    uint32_t gen = weft_load32_relaxed(&weft__record_at(shards, index)->gen); /* under the token */
+    weft_assert(gen != 0); /* it goes with the entry */
     if (weft__is_open(shards, index, gen)) {
         return (uint64_t)index << 32 | gen;
     }
@@ -179,57 +209,119 @@ static bool is_offered(const struct weft__shards *shards, const struct weft__vke
     return weft_load32_acquire(&shards->capabilities[key->name >> 16]->offered) != 0;
 }
 
-/* Enters a fresh one, unless somebody was quicker: *ret_target is who it is now. */
+/* The address has nobody and gets the fresh one. Under the token. -EAGAIN: see fresh_prepare. */
+static int enter_new(const struct weft__wish *wish, const struct weft__vkey *key,
+                     struct fresh *fresh) {
+    struct weft__shards *shards = wish->shards;
+    if (weft_unlikely(wish->has_credit)) {
+        return WEFT_E_LIMIT; /* who would have made room has ended meanwhile */
+    }
+    /* Relaxed: what is remembered of this very address was counted under this very token. */
+    bool remembers = weft_load64_relaxed(&shards->remembered) != 0;
+    if (weft_unlikely(remembers && fresh->spare == NULL)) {
+        return -EAGAIN;
+    }
+    int result = weft__table_insert(shards, key, fresh->index);
+    if (weft_unlikely(result != 0)) {
+        fresh->lacks_room = result == -EAGAIN;
+        return result;
+    }
+    if (weft_unlikely(remembers)) {
+        fresh_remember(shards, key, fresh);
+    }
+#ifdef WEFT_PLANT_EARLY_RECORD
+    weft__record_publish(fresh->record, fresh->gen);
+    weft__token_leave(key->sub);
+    WEFT__POINT(shards->core, WEFT__POINT_LEFT);
+    weft__token_enter(shards, key->sub);
+#endif
+    fresh_open(wish, fresh, true);
+    return 0;
+}
+
+/* The address has one that is ending: the fresh one is its successor. Under the token. */
+static void enter_after(const struct weft__wish *wish, const struct weft__vkey *key,
+                        struct fresh *fresh, uint32_t ending) {
+    struct weft__record *record = weft__record_at(wish->shards, ending);
+    weft_assert(record->successor == 0);
+    weft__table_replace(wish->shards, key, ending, fresh->index);
+    record->successor = fresh->index;
+    record->credit_gone = wish->has_credit;
+#ifdef WEFT_PLANT_EARLY_SUCCESSOR
+    fresh_open(wish, fresh, record->credit_gone == 0);
+#else
+    fresh_open(wish, fresh, false); /* whoever ends queues it */
+#endif
+}
+
+/* Enters a fresh one, unless somebody was quicker: *ret_target is who it is now, else 0. Under the
+ * token. */
+static int try_enter(const struct weft__wish *wish, const struct weft__vkey *key,
+                     struct fresh *fresh, uint64_t *ret_target) {
+    uint32_t ending;
+    *ret_target = who_is(wish->shards, key, &ending);
+    if (weft_unlikely(*ret_target != 0)) {
+        return 0;
+    }
+    if (weft_unlikely(!is_offered(wish->shards, key))) {
+        return WEFT_E_NOCAPABILITY;
+    }
+    if (ending == 0) {
+        return enter_new(wish, key, fresh);
+    }
+    enter_after(wish, key, fresh, ending);
+    return 0;
+}
+
 static int enter(const struct weft__wish *wish, const struct weft__vkey *key, struct fresh *fresh,
                  uint64_t *ret_target) {
     struct weft__shards *shards = wish->shards;
-    uint32_t ending;
-    int result = 0;
     /* Read now: once the token is left it may have ended, and its slot be another's. */
     uint64_t opened = weft__from(fresh->slot);
-    struct weft__memory *memory = NULL;
-    weft__token_enter(shards, key->sub);
-    uint64_t target = who_is(shards, key, &ending);
-    if (weft_unlikely(target == 0 && !is_offered(shards, key))) {
-        result = WEFT_E_NOCAPABILITY;
-    } else if (target == 0 && ending == 0) {
-        result = weft__table_insert(shards, key, fresh->slot->index);
+    uint64_t target = 0;
+    int result = -EAGAIN;
+    for (uint32_t round = 0; result == -EAGAIN && round < ENTER_MAX; round++) {
+        result = fresh_prepare(shards, fresh);
         if (weft_likely(result == 0)) {
-            memory = fresh_remember(shards, key, fresh);
-#ifdef WEFT_PLANT_EARLY_RECORD
-            weft__record_publish(fresh->record, fresh->slot->gen);
+            weft__token_enter(shards, key->sub);
+            result = try_enter(wish, key, fresh, &target);
             weft__token_leave(key->sub);
             WEFT__POINT(shards->core, WEFT__POINT_LEFT);
-            weft__token_enter(shards, key->sub);
-#endif
-            fresh_open(wish, fresh, true);
         }
-    } else if (target == 0) {
-        weft__table_replace(shards, key, ending, fresh->slot->index);
-        weft__record_at(shards, ending)->successor = fresh->slot->index;
-#ifdef WEFT_PLANT_EARLY_SUCCESSOR
-        fresh_open(wish, fresh, true);
-#else
-        fresh_open(wish, fresh, false); /* whoever ends queues it */
-#endif
     }
-    weft__token_leave(key->sub);
-    WEFT__POINT(shards->core, WEFT__POINT_LEFT);
-    if (weft_unlikely(memory != NULL)) {
-        weft__memory_free(shards, memory);
-    }
+    extra_free(shards, fresh->spare);
     if (weft_unlikely(target != 0 || result != 0)) {
         fresh_undo(wish, fresh);
         *ret_target = target;
-        return result;
+        return result == -EAGAIN ? -ENOMEM : result; /* others were quicker to use what was got */
     }
     *ret_target = opened;
     fresh_count(wish, fresh);
     return 0;
 }
 
+static int activate_fresh(const struct weft__wish *wish, const struct weft__vkey *key,
+                          uint64_t *ret_target) {
+    struct fresh fresh = {0};
+    int result = fresh_make(wish, key, &fresh);
+    return weft_unlikely(result != 0) ? result : enter(wish, key, &fresh, ret_target);
+}
+
+/* actors_max are alive. The one of this address, if it is ending, makes room for the next. */
+static WEFT_NOINLINE int activate_in_place(const struct weft__wish *wish,
+                                           const struct weft__vkey *key, uint64_t *ret_target) {
+    struct weft__wish heir = *wish;
+    heir.has_credit = true;
+    int found = look(wish->shards, key, ret_target);
+    if (found == 1) {
+        return 0;
+    }
+    return found == -EAGAIN ? activate_fresh(&heir, key, ret_target) : WEFT_E_LIMIT;
+}
+
 int weft__activate(const struct weft__wish *wish, const struct weft__vkey *key,
                    uint64_t *ret_target) {
+    weft_assert(!wish->has_credit);
     if (wish->only_if_active || key->id_size > WEFT__ID_INLINE) {
         int found = look(wish->shards, key, ret_target);
         if (found == 1) {
@@ -240,9 +332,9 @@ int weft__activate(const struct weft__wish *wish, const struct weft__vkey *key,
             return WEFT_E_INACTIVE;
         }
     }
-    struct fresh fresh = {0};
-    int result = fresh_make(wish, key, &fresh);
-    return weft_unlikely(result != 0) ? result : enter(wish, key, &fresh, ret_target);
+    int result = activate_fresh(wish, key, ret_target);
+    return weft_unlikely(result == WEFT_E_LIMIT) ? activate_in_place(wish, key, ret_target)
+                                                 : result;
 }
 
 /* ---- ending -------------------------------------------------------------------------------- */
@@ -263,36 +355,47 @@ static void refuse(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t lef
 
 /* The successor of one that ends, whose entry it has by now: gets what was left, in front of what
  * was sent to itself, and may run. Nobody else can run it. */
-static void hand_over(struct weft__scheduler *s, uint32_t index, uint32_t left) {
+static void hand_over(struct weft__scheduler *s, uint32_t index, const struct weft__batch *left) {
     struct weft_ctx *slot = weft__slot_at(s->slots, index);
     weft_assert(slot->batch == 0);
-    slot->batch = left;
-    uint32_t last = left;
-    while (last != 0 && weft__arena_msg(s->messages, last)->weft__next != 0) {
-        last = weft__arena_msg(s->messages, last)->weft__next;
-    }
-    slot->batch_last = last;
+    weft_assert(slot->anchor == 0);
+    slot->batch = left->first;
+    slot->batch_last = left->last;
+    slot->life |= WEFT__LIFE_PURE; /* only such messages are left to an heir */
     weft__schedule(s, slot);
 }
 
-/* Makes a successor for what was left. Its slot, or 0: *ret_status says why not. */
+/* The successor that a sender has made, or 0. */
+static uint32_t successor_of(struct weft__shards *shards, const struct weft__vkey *key,
+                             const struct weft__record *record) {
+    weft__token_enter(shards, key->sub);
+    uint32_t successor = record->successor;
+    weft__token_leave(key->sub);
+    WEFT__POINT(shards->core, WEFT__POINT_LEFT);
+    return successor;
+}
+
+/* A successor for what was left, made if there is none. Its slot, or 0 and *ret_status: why not. */
 static uint32_t succeed(struct weft__shards *shards, struct weft__scheduler *s,
                         struct weft_ctx *ctx, const struct weft__vkey *key, int *ret_status) {
     struct weft__record *record = weft__record_at(shards, ctx->index);
     struct weft__wish wish = {.shards = shards, .s = s, .type = ctx->type, .has_credit = true};
     struct fresh fresh = {0};
+    uint32_t successor = successor_of(shards, key, record);
+    if (successor != 0) {
+        return successor;
+    }
     *ret_status = fresh_make(&wish, key, &fresh);
     if (*ret_status != 0) {
-        return 0;
+        /* A sender, which may have found a place elsewhere, may have been quicker. */
+        return successor_of(shards, key, record);
     }
     weft__token_enter(shards, key->sub);
-    uint32_t successor = record->successor;
+    successor = record->successor;
     if (successor == 0 && !is_offered(shards, key)) {
         *ret_status = WEFT_E_REBALANCING;
     } else if (successor == 0) {
-        weft__table_replace(shards, key, ctx->index, fresh.slot->index);
-        record->successor = fresh.slot->index;
-        fresh_open(&wish, &fresh, false);
+        enter_after(&wish, key, &fresh, ctx->index);
     }
     weft__token_leave(key->sub);
     WEFT__POINT(shards->core, WEFT__POINT_LEFT);
@@ -300,9 +403,8 @@ static uint32_t succeed(struct weft__shards *shards, struct weft__scheduler *s,
         fresh_undo(&wish, &fresh);
         return successor;
     }
-    ctx->life |= WEFT__LIFE_CREDIT_GONE;
     fresh_count(&wish, &fresh);
-    return fresh.slot->index;
+    return fresh.index;
 }
 
 /* Is the init_arg to stay? One of an init that failed was never used. */
@@ -312,10 +414,10 @@ static bool is_kept(const struct weft__record *record, const struct weft_ctx *ct
             (record->owner_flags & WEFT__RECORD_KNOWN) != 0);
 }
 
-/* The address has a successor, or nobody: then its entry goes, and memory, if there is one, stays.
- * Returns the successor. */
+/* The address has a successor, or nobody: then its entry goes, and memory [take], if there is one,
+ * stays. Returns the successor. */
 static uint32_t leave(struct weft__shards *shards, const struct weft__vkey *key,
-                      const struct weft_ctx *ctx, struct weft__memory **memory) {
+                      struct weft_ctx *ctx, struct weft__memory *memory) {
     uint32_t index = ctx->index;
     struct weft__record *record = weft__record_at(shards, index);
     weft__token_enter(shards, key->sub);
@@ -327,14 +429,18 @@ static uint32_t leave(struct weft__shards *shards, const struct weft__vkey *key,
 #endif
     if (successor == 0) {
         weft__table_remove(shards, key, index);
-        if (*memory != NULL) {
-            weft__memory_put(shards, *memory);
-            *memory = NULL;
+        if (memory != NULL) {
+            weft__memory_put(shards, memory);
         }
+    } else if (record->credit_gone != 0) {
+        ctx->life |= WEFT__LIFE_CREDIT_GONE;
     }
-    weft_store32_relaxed(&record->gen, 0);
+    weft_store32_relaxed(&record->gen, 0); /* under the token; the next to fill it releases that */
     weft__token_leave(key->sub);
     WEFT__POINT(shards->core, WEFT__POINT_LEFT);
+    if (successor != 0 && memory != NULL) {
+        weft__memory_unmake(shards, memory, record->extra);
+    }
     return successor;
 }
 
@@ -345,7 +451,7 @@ static void pass_on(struct weft__shards *shards, uint32_t index, uint32_t succes
         return;
     }
     extra = weft__record_swap_extra(shards, index, NULL);
-    weft_store64_relaxed(&extra->account, 0);
+    weft_store64_relaxed(&extra->account, 0); /* owner-only: it is no record's just now */
     extra->version = 0;
     extra->leave_reason = 0;
     weft__record_at(shards, successor)->owner_flags |= WEFT__RECORD_KNOWN;
@@ -353,35 +459,40 @@ static void pass_on(struct weft__shards *shards, uint32_t index, uint32_t succes
     (void)weft__record_swap_extra(shards, index, extra); /* what a sender brought along */
 }
 
-void weft__virtual_end(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left) {
+void weft__virtual_end(struct weft__scheduler *s, struct weft_ctx *ctx,
+                       const struct weft__batch *batch) {
+    struct weft__batch left = *batch;
     struct weft__shards *shards = weft__shards_of(s->runtime);
     struct weft__record *record = weft__record_at(shards, ctx->index);
     struct weft__kind *kind = weft__kind_of(shards, ctx->type); /* exists */
     struct weft__memory *memory = NULL;
+    uint32_t successor = 0; /* as far as is known */
     struct weft__vkey key;
     weft__vkey_of(shards, record, &key);
-    int status = 0;
 #ifdef WEFT_PLANT_DROP_LEFT
-    while (left != 0) {
-        weft_msg *msg = weft__arena_msg(s->messages, left);
-        left = msg->weft__next;
+    while (left.first != 0) {
+        weft_msg *msg = weft__arena_msg(s->messages, left.first);
+        left.first = msg->weft__next;
         weft__msg_free(s->runtime, s, msg);
     }
 #endif
-    if (left != 0 && succeed(shards, s, ctx, &key, &status) == 0) {
-        refuse(s, ctx, left, status);
-        left = 0;
+    if (left.first != 0) {
+        int status = 0;
+        successor = succeed(shards, s, ctx, &key, &status);
+        if (successor == 0) {
+            refuse(s, ctx, left.first, status);
+            left.first = 0;
+        }
     }
-    if (is_kept(record, ctx)) {
+    if (successor == 0 && is_kept(record, ctx)) {
         memory = weft__memory_make(shards, &key, record->extra);
     }
-    uint32_t successor = leave(shards, &key, ctx, &memory);
+    successor = leave(shards, &key, ctx, memory);
+    weft_assert(left.first == 0 || successor != 0);
     if (kind->stripes != NULL) {
         weft__age_remove(shards, kind, ctx->index); /* after the token: see fresh_open */
     }
-    if (memory != NULL) {
-        weft__memory_free(shards, memory);
-    }
+    /* Its sum is looked at only. */
     (void)weft_add64_acq_rel(&kind->counts[s->id % WEFT__COUNT_STRIPES].count, UINT64_MAX);
     if (successor != 0 && is_kept(record, ctx)) {
         pass_on(shards, ctx->index, successor);
@@ -391,11 +502,11 @@ void weft__virtual_end(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t
     weft__record_clear(shards, ctx->index); /* the key ends here */
     WEFT__POINT(shards->core, WEFT__POINT_CLEAR);
 #ifdef WEFT_PLANT_EARLY_SUCCESSOR
-    if (left == 0) {
+    if (left.first == 0) {
         successor = 0; /* it runs already */
     }
 #endif
     if (successor != 0) {
-        hand_over(s, successor, left);
+        hand_over(s, successor, &left);
     }
 }

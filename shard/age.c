@@ -7,9 +7,9 @@
  *
  * A type's activations are spread over 64 stripes, each with its own lock and heap; over one when a
  * limit is small. Limits hold for the type; who goes is the oldest of one stripe. An actor that was
- * asked to leave is in no heap until it stays after all; asking costs a message, and the actor itself
- * decides (save.c). While there are too many because nobody can go, the keeper tries again every few
- * milliseconds.
+ * asked to leave is in no heap until it stays after all; asking costs a message, and the actor
+ * itself decides (save.c). While there are too many because nobody can go, the keeper tries again
+ * every few milliseconds.
  */
 #include "shard/shard.h"
 #include <string.h>
@@ -83,6 +83,7 @@ static void settle(struct weft__shards *shards, struct weft__stripe *stripe, uin
 static void heap_add(struct weft__shards *shards, struct weft__stripe *stripe, uint32_t slot,
                      uint64_t at_ns) {
     weft_assert(stripe->aged_count < stripe->aged_capacity); /* there is room for all counted */
+    weft_assert((weft__record_at(shards, slot)->age_flags & WEFT__RECORD_AGED) == 0);
     uint32_t at = stripe->aged_count++;
     stripe->heap[at] =
         (struct weft__aged){.slot = slot, .placed_ns = at_ns, .order = stripe->order++};
@@ -93,6 +94,8 @@ static void heap_add(struct weft__shards *shards, struct weft__stripe *stripe, u
 static void heap_remove(struct weft__shards *shards, struct weft__stripe *stripe, uint32_t slot) {
     struct weft__record *record = weft__record_at(shards, slot);
     uint32_t at = record->heap_at;
+    weft_assert((record->age_flags & WEFT__RECORD_AGED) != 0);
+    weft_assert(at < stripe->aged_count);
     weft_assert(stripe->heap[at].slot == slot);
     record->age_flags &= (uint16_t)~WEFT__RECORD_AGED;
     uint32_t last = --stripe->aged_count;
@@ -139,6 +142,7 @@ int weft__age_reserve(struct weft__shards *shards, struct weft__kind *kind, uint
 void weft__age_unreserve(struct weft__shards *shards, struct weft__kind *kind, uint32_t slot) {
     struct weft__stripe *stripe = stripe_of(kind, slot);
     weft__lock_enter(&stripe->lock, shards->core->env);
+    weft_assert(stripe->reserved != 0);
     stripe->reserved--;
     weft__lock_leave(&stripe->lock);
 }
@@ -153,6 +157,7 @@ void weft__ages_fini(struct weft__shards *shards, struct weft__kind *kind) {
                        "stripes");
 }
 
+/* Advisory: limits hold but for what others change meanwhile. */
 static uint64_t load(const weft_atomic_u64 *at) {
     return weft_load64_relaxed(at);
 }
@@ -179,6 +184,7 @@ static void add(weft_atomic_u64 *at, uint64_t value) {
 static uint64_t bytes_of(const struct weft__shards *shards, const struct weft__kind *kind,
                          uint32_t slot) {
     const struct weft__extra *extra = weft__record_at(shards, slot)->extra;
+    /* Relaxed, as in weft__age_account: it changes under the lock of the stripe. */
     return kind->type->def.state_size + (extra == NULL ? 0 : weft_load64_relaxed(&extra->account));
 }
 
@@ -189,10 +195,10 @@ void weft__age_enter(struct weft__shards *shards, struct weft__kind *kind, uint3
 void weft__age_add(struct weft__shards *shards, struct weft__kind *kind, uint32_t slot,
                    uint64_t now_ns) {
     struct weft__stripe *stripe = stripe_of(kind, slot);
+    weft_assert(stripe->reserved != 0);
     stripe->reserved--;
     stripe->count++;
     heap_add(shards, stripe, slot, now_ns);
-    weft__record_at(shards, slot)->age_flags |= WEFT__RECORD_COUNTED;
     add(&kind->active, 1);
     add(&kind->bytes, kind->type->def.state_size); /* weft_account waits for the lock */
     weft__lock_leave(&stripe->lock);
@@ -208,11 +214,10 @@ void weft__age_remove(struct weft__shards *shards, struct weft__kind *kind, uint
     if ((record->age_flags & WEFT__RECORD_LEAVING) != 0) {
         add(&kind->leaving, UINT64_MAX);
     }
-    if ((record->age_flags & WEFT__RECORD_COUNTED) != 0) {
-        stripe->count--;
-        add(&kind->active, UINT64_MAX);
-        add(&kind->bytes, 0 - bytes_of(shards, kind, slot));
-    }
+    weft_assert(stripe->count != 0);
+    stripe->count--;
+    add(&kind->active, UINT64_MAX);
+    add(&kind->bytes, 0 - bytes_of(shards, kind, slot));
     record->age_flags = 0;
     weft__lock_leave(&stripe->lock);
 }
@@ -239,7 +244,7 @@ void weft__age_account(struct weft__shards *shards, struct weft__kind *kind, uin
                        uint64_t account) {
     struct weft__extra *extra = weft__record_at(shards, slot)->extra; /* exists */
     account = weft_min_u64(account, ACCOUNT_MAX);                     /* sums stay below 2^64 */
-    if (kind->stripes == NULL) {
+    if (kind->stripes == NULL) { /* owner-only; who looks takes what there is */
         weft_store64_relaxed(&extra->account, account);
         return;
     }
@@ -284,6 +289,7 @@ static uint64_t take_oldest(struct weft__shards *shards, struct weft__kind *kind
             return 0;
         }
         (*looks)--;
+        /* Advisory: who is asked looks itself whether it is idle. */
         uint64_t active_ns = weft_load64_relaxed(&slot->active_ns);
         if (oldest->placed_ns < active_ns) {
             oldest->placed_ns = active_ns;
@@ -294,6 +300,7 @@ static uint64_t take_oldest(struct weft__shards *shards, struct weft__kind *kind
         heap_remove(shards, stripe, index);
         record->age_flags |= WEFT__RECORD_LEAVING;
         add(&kind->leaving, 1);
+        /* Relaxed: 0 if it is just about to take itself out of here; then nobody is asked. */
         return (uint64_t)index << 32 | weft_load32_relaxed(&record->gen);
     }
     return 0;

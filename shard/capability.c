@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE 1 /* strnlen */
 #include "shard/shard.h"
+#include "shard/strategy.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,18 +49,20 @@ static int intern(struct weft__shards *shards, const char *name, weft_capability
     if (made == NULL) {
         return -ENOMEM;
     }
+    made->magic = WEFT__CAPABILITY_MAGIC;
     made->shards = shards;
     memcpy(made->name, name, strlen(name) + 1);
     int result = 0;
     weft__lock_enter(&shards->lock, shards->core->env);
-    uint32_t count = weft_load32_relaxed(&shards->capability_count);
+    uint32_t count = weft_load32_relaxed(&shards->capability_count); /* changes under this lock */
     capability = find(shards, name);
     if (capability == NULL && count == WEFT_CAPABILITIES_MAX) {
         result = WEFT_E_LIMIT;
     } else if (capability == NULL) {
         made->index = count;
         shards->capabilities[count] = made;
-        weft_store32_release(&shards->capability_count, count + 1); /* N1 */
+        /* N1: publishes the capability; pairs with the load in find. */
+        weft_store32_release(&shards->capability_count, count + 1);
         capability = made;
         made = NULL;
     }
@@ -148,7 +151,7 @@ static bool is_listed(const char *name, const char *const *names, uint32_t count
 int weft_capability_replace(weft_runtime *runtime, const char *const *names, uint32_t count) {
     int result = check_names(runtime, names, count);
     struct weft__shards *shards = result == 0 ? weft__shards_of(runtime) : NULL;
-    uint32_t known = shards == NULL ? 0 : weft_load32_acquire(&shards->capability_count);
+    uint32_t known = shards == NULL ? 0 : weft_load32_acquire(&shards->capability_count); /* N1 */
     for (uint32_t i = 0; i < known && result == 0; i++) {
         weft_capability *capability = shards->capabilities[i];
         if (!is_listed(capability->name, names, count)) {
@@ -164,6 +167,7 @@ const weft_capability *weft_capability_find(weft_runtime *runtime, const char *n
 }
 
 const char *weft_capability_name(const weft_capability *capability) {
+    weft_assert(capability->magic == WEFT__CAPABILITY_MAGIC);
     return capability->name;
 }
 
@@ -180,8 +184,12 @@ int weft_all_capabilities(weft_runtime *runtime, const char **ret_names, uint32_
         return -EINVAL;
     }
     struct weft__shards *shards = weft__shards_of(runtime);
-    uint32_t known = shards == NULL ? 0 : weft_load32_acquire(&shards->capability_count);
-    const char **names = malloc((known + 1) * sizeof(*names)); /* lives in this call only */
+    uint32_t known = shards == NULL ? 0 : weft_load32_acquire(&shards->capability_count); /* N1 */
+    if (known == 0) {
+        return 0;
+    }
+    size_t bytes = known * sizeof(const char *);
+    const char **names = weft__alloc(shards->core, bytes, "names"); /* lives in this call only */
     if (names == NULL) {
         return -ENOMEM;
     }
@@ -195,7 +203,7 @@ int weft_all_capabilities(weft_runtime *runtime, const char **ret_names, uint32_
     for (uint32_t i = 0; i < count && i < max; i++) {
         ret_names[i] = names[i];
     }
-    free(names);
+    weft__free(shards->core, names, bytes, "names");
     return (int)count;
 }
 
@@ -232,12 +240,22 @@ int weft_owner_node(weft_runtime *runtime, uint32_t shard, const char *capabilit
         return WEFT_E_NOCAPABILITY;
     }
     const struct weft__shards *shards = weft__shards_of(runtime);
+    bool custom = shards->custom != NULL;
     weft_shard_node node = {.name = nodes[0], .weight = runtime->config.shard_weight};
-    if (shards->custom != NULL &&
-        shards->custom(shards->cookie, shard, capability, &node, 1) != 0) {
-        return -EINVAL; /* no node: every other strategy has no choice among one */
+    weft_placement placement = {
+        .shards = weft_shard_count(runtime),
+        .strategy = custom ? WEFT_STRATEGY_CUSTOM : runtime->config.shard_strategy,
+        .capability = capability,
+        .nodes = &node,
+        .node_count = 1,
+        .custom = shards->custom,
+        .cookie = shards->cookie,
+    };
+    uint32_t owner = weft__placement_owner(&placement, shard);
+    if (owner == WEFT__NO_OWNER) {
+        return -EINVAL;
     }
-    *ret_node = nodes[0];
+    *ret_node = nodes[owner];
     return 0;
 }
 

@@ -12,7 +12,7 @@ static void fill(struct weft__shards *shards, weft_pid pid, const struct weft__v
     struct weft__record *record = weft__record_at(shards, index);
     const weft_type *type = weft__name_type(shards, key->name);
     uint64_t now_ns = weft__now(shards->core);
-    uint64_t active_ns = weft_load64_relaxed(&slot->active_ns);
+    uint64_t active_ns = weft_load64_relaxed(&slot->active_ns); /* advisory, as account below */
     *ret_entry = (weft_ventry){
         .struct_size = ret_entry->struct_size,
         .capability = shards->capabilities[key->name >> 16],
@@ -35,7 +35,7 @@ int weft_virtual_self(weft_ctx *ctx, weft_ventry *ret_entry) {
     if (!check(ret_entry)) {
         return -EINVAL;
     }
-    if ((weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) == 0) {
+    if (!weft__is_virtual(ctx)) {
         return -ENOENT;
     }
     struct weft__shards *shards = weft__shards_of(ctx->runner->runtime);
@@ -57,6 +57,7 @@ int weft_virtual_get(weft_runtime *runtime, const weft_capability *capability,
         return -EINVAL;
     }
     struct weft__shards *shards = capability->shards;
+    weft_assert(capability->magic == WEFT__CAPABILITY_MAGIC);
     int result = weft__vkey_init(shards, capability->index << 16 | type->id, id, id_size, &key);
     if (result != 0) {
         return result;
@@ -80,7 +81,7 @@ static bool read_record(struct weft__shards *shards, weft_pid pid, void *id, siz
     struct weft__lock *lock = weft__record_lock(shards, pid.slot);
     struct weft__vkey key;
     weft__lock_enter(lock, shards->core->env);
-    bool found = weft_load32_acquire(&record->gen) == pid.gen;
+    bool found = weft_load32_acquire(&record->gen) == pid.gen; /* pairs with R1 */
     if (found) {
         weft__vkey_of(shards, record, &key);
         if (id_max > 0) {
@@ -109,7 +110,7 @@ int weft_virtual_key(weft_runtime *runtime, weft_pid pid, void *id, size_t id_ma
 
 static uint64_t count_kind(const struct weft__kind *kind) {
     uint64_t count = 0;
-    for (uint32_t i = 0; kind != NULL && i < WEFT__COUNT_STRIPES; i++) {
+    for (uint32_t i = 0; kind != NULL && i < WEFT__COUNT_STRIPES; i++) { /* advisory: a gauge */
         count += weft_load64_relaxed(&kind->counts[i].count);
     }
     return (int64_t)count < 0 ? 0 : count;
@@ -132,7 +133,10 @@ uint64_t weft_virtual_count(weft_runtime *runtime, const weft_type *type) {
 
 /* ---- all of them --------------------------------------------------------------------------- */
 
+enum { CURSOR_MAGIC = 0x72756377 /* wcur */ };
+
 struct weft_vcursor {
+    uint32_t magic;
     struct weft__shards *shards;
     const weft_type *type;
     uint32_t sub; /* the next one */
@@ -157,6 +161,7 @@ int weft_vcursor_create(weft_runtime *runtime, const weft_type *type, weft_vcurs
         weft__free(&runtime->core, cursor, sizeof(*cursor), "cursor");
         return -ENOMEM;
     }
+    cursor->magic = CURSOR_MAGIC;
     cursor->shards = weft__shards_of(runtime);
     cursor->type = type;
     cursor->core = &runtime->core;
@@ -204,7 +209,9 @@ int weft_vcursor_next(weft_vcursor *cursor, weft_ventry *ret_entry) {
     if (cursor == NULL || !check(ret_entry)) {
         return -EINVAL;
     }
+    weft_assert(cursor->magic == CURSOR_MAGIC);
     for (;;) { /* bounded by what is active */
+        weft_assert(cursor->at <= cursor->count);
         if (cursor->at == cursor->count) {
             int result = next_sub(cursor);
             if (result != 1) {
@@ -227,6 +234,8 @@ void weft_vcursor_destroy(weft_vcursor **cursor_at) {
         return;
     }
     weft_vcursor *cursor = *cursor_at;
+    weft_assert(cursor->magic == CURSOR_MAGIC);
+    cursor->magic = 0;
     weft__free(cursor->core, cursor->pids, cursor->capacity * sizeof(*cursor->pids), "cursor");
     weft__free(cursor->core, cursor->id, WEFT_ID_MAX, "cursor");
     weft__free(cursor->core, cursor, sizeof(*cursor), "cursor");

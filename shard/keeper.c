@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The keeper: an actor of the runtime's own that asks virtual actors to leave that are idle too long,
- * or too many where nobody could go at once. It has a timer for the time the next one can be due, and
- * none while there is nobody to watch.
+ * The keeper: an actor of the runtime's own that asks virtual actors to leave that are idle too
+ * long, or too many where nobody could go at once. It has a timer for the time the next one can be
+ * due, and none while there is nobody to watch.
  */
 #include "shard/shard.h"
 
@@ -13,7 +13,8 @@ enum { TAG_POKE = 1, TAG_TIME = 2 };
 #define WAIT_MORE_NS UINT64_C(1000)    /* others get their turn */
 
 static struct weft__kind *policies(struct weft__shards *shards) {
-    return (struct weft__kind *)(uintptr_t)weft_load64_acquire(&shards->policies); /* K2 */
+    /* Pairs with K2. */
+    return (struct weft__kind *)(uintptr_t)weft_load64_acquire(&shards->policies);
 }
 
 /* When to look again; UINT64_MAX: nobody is listed. */
@@ -33,7 +34,7 @@ struct keeper {
 
 /* Says when it looks next: at due_ns, or earlier if somebody has asked for that meanwhile. */
 static void announce(struct weft__shards *shards, uint64_t due_ns) {
-    uint64_t known = weft_load64_relaxed(&shards->keeper_due);
+    uint64_t known = weft_load64_relaxed(&shards->keeper_due); /* advisory: the swap decides */
     while (due_ns < known && !weft_cas64_acq_rel(&shards->keeper_due, &known, due_ns)) {
     }
 }
@@ -51,6 +52,7 @@ static void wait_for(struct weft__shards *shards, weft_ctx *ctx, struct keeper *
 static int keeper_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
     struct keeper *self = state;
     struct weft__shards *shards = weft__shards_of(weft_runtime_of(ctx));
+    weft_assert(shards != NULL);
     uint64_t now_ns = weft__now(shards->core);
     ctx->runner->now_ns = now_ns;
     uint64_t due_ns = weft_load64_acquire(&shards->keeper_due);
@@ -94,7 +96,7 @@ static const weft_type *keeper_type(struct weft__shards *shards) {
 
 /* The keeper's pid as a target, 0: it cannot be made just now. */
 static uint64_t keeper_of(struct weft__shards *shards, struct weft__scheduler *s) {
-    uint64_t keeper = weft_load64_acquire(&shards->keeper);
+    uint64_t keeper = weft_load64_acquire(&shards->keeper); /* pairs with K3 */
     if (weft_likely(keeper != 0)) {
         return keeper;
     }
@@ -110,6 +112,7 @@ static uint64_t keeper_of(struct weft__shards *shards, struct weft__scheduler *s
         return 0;
     }
     uint64_t none = 0;
+    /* K3: publishes whom to poke; pairs with the load above. */
     if (weft_cas64_acq_rel(&shards->keeper, &none, weft__target(pid))) {
         return weft__target(pid);
     }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The init_arg of addresses that are not active: chains in buckets by the secret hash of the address,
- * so that ids chosen to share a shard do not share a chain. The buckets are made with the first
- * memory, as many as what may be remembered (shard.remember) can fill. Any thread; a bucket is under
- * one of a few locks, which are taken inside a token.
+ * The init_arg of addresses that are not active: chains in buckets by the secret hash of the
+ * address, so that ids chosen to share a shard do not share a chain. The buckets are made with the
+ * first memory, as many as what may be remembered (shard.remember) can fill. Any thread; a bucket
+ * is under one of a few locks, which are taken inside a token. A memory that is taken out becomes a
+ * part of the activation's extra, and is put back at its end, so that neither needs memory under a
+ * token.
  */
 #include "shard/shard.h"
 #include <string.h>
@@ -20,7 +22,8 @@ static void forget_bytes(struct weft__shards *shards, size_t bytes) {
 
 /* The buckets, or NULL: there are none. */
 static struct weft__memory **buckets_of(const struct weft__shards *shards) {
-    return (struct weft__memory **)(uintptr_t)weft_load64_acquire(&shards->memories); /* Y1 */
+    /* Pairs with Y1. */
+    return (struct weft__memory **)(uintptr_t)weft_load64_acquire(&shards->memories);
 }
 
 static struct weft__lock *lock_of(struct weft__shards *shards, uint64_t hash) {
@@ -49,7 +52,8 @@ static bool make_buckets(struct weft__shards *shards) {
     bool first = buckets_of(shards) == NULL;
     if (first) {
         shards->memory_mask = count - 1;
-        weft_store64_release(&shards->memories, (uint64_t)(uintptr_t)made); /* Y1 */
+        /* Y1: publishes the buckets and their mask; pairs with the load in buckets_of. */
+        weft_store64_release(&shards->memories, (uint64_t)(uintptr_t)made);
     }
     weft__lock_leave(&shards->lock);
     if (!first) {
@@ -58,20 +62,19 @@ static bool make_buckets(struct weft__shards *shards) {
     return true;
 }
 
-struct weft__memory *weft__memory_make(struct weft__shards *shards, const struct weft__vkey *key,
-                                       const struct weft__extra *extra) {
-    if (extra == NULL || extra->arg == NULL) {
-        return NULL;
+/* What the extra has of the address, or a copy. NULL: no memory. */
+static struct weft__memory *memory_of(struct weft__shards *shards, const struct weft__vkey *key,
+                                      struct weft__extra *extra) {
+    struct weft__memory *memory = extra->memory;
+    if (memory != NULL) {
+        weft_assert(memory->hash == key->hash);
+        extra->memory = NULL;
+        extra->arg = NULL;
+        extra->arg_size = 0;
+        return memory;
     }
-    size_t bytes = memory_bytes(key->id_size, extra->arg_size);
-    uint64_t max = shards->runtime->config.shard_remember_bytes;
-    struct weft__memory *memory = NULL;
-    if (weft_add64_acq_rel(&shards->remembered, bytes) + bytes <= max && make_buckets(shards)) {
-        memory = weft__alloc(shards->core, bytes, "memory");
-    }
+    memory = weft__alloc(shards->core, memory_bytes(key->id_size, extra->arg_size), "memory");
     if (memory == NULL) {
-        forget_bytes(shards, bytes);
-        WEFT__COUNT(shards->runtime, NULL, virtual_forgotten, 1);
         return NULL;
     }
     memory->hash = key->hash;
@@ -83,13 +86,40 @@ struct weft__memory *weft__memory_make(struct weft__shards *shards, const struct
     return memory;
 }
 
+struct weft__memory *weft__memory_make(struct weft__shards *shards, const struct weft__vkey *key,
+                                       struct weft__extra *extra) {
+    if (extra == NULL || extra->arg == NULL) {
+        return NULL;
+    }
+    size_t bytes = memory_bytes(key->id_size, extra->arg_size);
+    uint64_t max = shards->runtime->config.shard_remember_bytes;
+    struct weft__memory *memory = NULL;
+    if (weft_add64_acq_rel(&shards->remembered, bytes) + bytes <= max && make_buckets(shards)) {
+        memory = memory_of(shards, key, extra);
+    }
+    if (memory == NULL) {
+        forget_bytes(shards, bytes);
+        WEFT__COUNT(shards->runtime, NULL, virtual_forgotten, 1);
+    }
+    return memory;
+}
+
 void weft__memory_free(struct weft__shards *shards, struct weft__memory *memory) {
-    size_t bytes = memory_bytes(memory->id_size, memory->arg_size);
-    forget_bytes(shards, bytes);
-    weft__free(shards->core, memory, bytes, "memory");
+    weft__free(shards->core, memory, memory_bytes(memory->id_size, memory->arg_size), "memory");
+}
+
+void weft__memory_unmake(struct weft__shards *shards, struct weft__memory *memory,
+                         struct weft__extra *extra) {
+    forget_bytes(shards, memory_bytes(memory->id_size, memory->arg_size));
+    if (extra->arg == NULL) {
+        weft__extra_remember(extra, memory);
+    } else {
+        weft__memory_free(shards, memory);
+    }
 }
 
 void weft__memory_put(struct weft__shards *shards, struct weft__memory *memory) {
+    weft_assert(buckets_of(shards) != NULL); /* weft__memory_make has seen to that */
     struct weft__memory **bucket = &buckets_of(shards)[memory->hash & shards->memory_mask];
     struct weft__lock *lock = lock_of(shards, memory->hash);
     weft__lock_enter(lock, shards->core->env);
@@ -119,6 +149,10 @@ struct weft__memory *weft__memory_take(struct weft__shards *shards, const struct
         *link = memory->next;
     }
     weft__lock_leave(lock);
+    if (memory != NULL) {
+        weft_assert(memory->arg_size != 0);
+        forget_bytes(shards, memory_bytes(memory->id_size, memory->arg_size));
+    }
     return memory;
 }
 

@@ -4,6 +4,7 @@
  * first and then delivered by the sender's own push; nobody stands in between.
  */
 #include "sched/port.h"
+#include "sched/process.h"
 #include "shard/shard.h"
 
 /* A request that was checked. */
@@ -17,7 +18,7 @@ struct route {
 static int check(weft_runtime *runtime, const weft_vrequest *request) {
     if (weft_unlikely(request == NULL || request->struct_size != sizeof(*request) ||
                       request->capability == NULL || request->type == NULL ||
-                      request->type->runtime != runtime ||
+                      request->type->runtime != runtime || request->type->def.process != NULL ||
                       request->capability->shards->runtime != runtime ||
                       (request->payload == NULL && request->payload_size != 0) ||
                       (request->init_arg == NULL && request->init_arg_size != 0) ||
@@ -25,6 +26,7 @@ static int check(weft_runtime *runtime, const weft_vrequest *request) {
                       (request->flags & ~(uint32_t)WEFT_ONLY_IF_ACTIVE) != 0)) {
         return -EINVAL;
     }
+    weft_assert(request->capability->magic == WEFT__CAPABILITY_MAGIC);
     const weft_buf *buf = request->payload_buf;
     if (weft_unlikely(buf != NULL)) {
         const char *data = request->payload, *base = buf->data;
@@ -124,7 +126,9 @@ static struct weft__draft draft_of(const weft_vrequest *request, uint8_t kind) {
                                 .wide = kind == WEFT_MSG_REQUEST};
 }
 
-int weft_vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t token, weft_pid *ret_pid) {
+/* weft_vcall, and the reference of the call. */
+WEFT_INLINE int vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t token,
+                      weft_pid *ret_pid, uint64_t *ret_reference) {
     struct route route;
     int result = route_init(ctx->runner->runtime, ctx->runner, request, &route);
     if (weft_unlikely(result != 0)) {
@@ -137,11 +141,29 @@ int weft_vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t token, weft
     result = weft__call_prepare(ctx, &draft, request->timeout_ns, token, &asked);
     if (weft_likely(result == 0)) {
         result = deliver(&route, asked.msg);
+        *ret_reference = asked.reference;
         if (weft_unlikely(result != 0)) {
             weft__call_undo(ctx, asked.reference);
         }
     }
     return result;
+}
+
+int weft_vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t token, weft_pid *ret_pid) {
+    uint64_t reference;
+    return vcall(ctx, request, token, ret_pid, &reference);
+}
+
+int weft_vcall_wait(weft_ctx *ctx, const weft_vrequest *request, weft_msg **ret_reply,
+                    weft_pid *ret_pid) {
+    struct weft__process *process = weft__process_inside(ctx);
+    if (process == NULL) {
+        return -EPERM;
+    }
+    ctx->life |= WEFT__LIFE_CHAINS;
+    int result = vcall(ctx, request, 0, ret_pid, &process->call_ref);
+    ctx->life &= ~(uint32_t)WEFT__LIFE_CHAINS;
+    return result != 0 ? result : weft__process_await(process, ret_reply);
 }
 
 int weft_vcast(weft_ctx *ctx, const weft_vrequest *request, weft_pid *ret_pid) {

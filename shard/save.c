@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The turns of a virtual actor's life that are not its messages: the first one, and the one in which
- * it is asked to leave; for types with a store the answers of the store. All of it runs on the
- * scheduler that runs the actor.
+ * The turns of a virtual actor's life that are not its messages: the first one, and the one in
+ * which it is asked to leave; for types with a store the answers of the store. All of it runs on
+ * the scheduler that runs the actor.
  *
  * While an operation of a store is under way (WEFT__LIFE_HOLD) user messages are held back. It is a
  * call of the actor, with the record's address as token, so the deadline of calls ends it too.
@@ -14,6 +14,10 @@
 #include <string.h>
 
 enum { HEADER_BYTES = 16, MAGIC = 0x31736677 /* wfs1 */, LOOKS_MAX = 64 };
+
+#ifdef WEFT_PLANT_OLD_SAVE
+enum { RECORD_SAVED = 0x8000 }; /* one more of owner_flags: was saved, and stayed */
+#endif
 
 static uint32_t load_u32(const unsigned char *at) {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
@@ -108,6 +112,7 @@ int weft_store_complete(const weft_store_op *op, int status, uint64_t version, w
 /* ---- operations ---------------------------------------------------------------------------- */
 
 static struct weft__record *record_of(struct weft__scheduler *s, const struct weft_ctx *ctx) {
+    weft_assert(weft__is_virtual(ctx));
     return weft__record_at(weft__shards_of(s->runtime), ctx->index);
 }
 
@@ -116,6 +121,8 @@ static int start(struct weft__scheduler *s, struct weft_ctx *ctx, uint16_t flag,
     struct weft__shards *shards = weft__shards_of(s->runtime);
     struct weft__record *record = record_of(s, ctx);
     weft_store *store = ctx->type->def.store;
+    weft_assert(store != NULL);
+    weft_assert((ctx->life & WEFT__LIFE_HOLD) == 0); /* one at a time */
     weft_store_op op = {.runtime = s->runtime, .weft__target = weft__from(ctx)};
     struct weft__vkey key;
     weft__vkey_of(shards, record, &key);
@@ -181,7 +188,7 @@ static int take_arg(struct weft__shards *shards, struct weft__extra *extra,
         }
         memcpy(copy, arg, arg_size);
     }
-    weft__free(shards->core, extra->arg, extra->arg_size, "init_arg");
+    weft__extra_drop_arg(shards, extra);
     extra->arg = copy;
     extra->arg_size = arg_size;
     return 0;
@@ -256,8 +263,8 @@ static bool is_idle(const struct weft__scheduler *s, struct weft_ctx *ctx) {
                            ext->stash_count == 0 && ext->busy_count == 0 && ext->jobs == 0);
 }
 
-/* It was asked, and does not go. Somebody else may have to, but not at once: it could be asked again
- * before it has handled what keeps it. */
+/* It was asked, and does not go. Somebody else may have to, but not at once: it could be asked
+ * again before it has handled what keeps it. */
 static void stay(struct weft__scheduler *s, const struct weft_ctx *ctx) {
     struct weft__shards *shards = weft__shards_of(s->runtime);
     struct weft__kind *kind = weft__kind_of(shards, ctx->type);
@@ -374,7 +381,7 @@ void weft__virtual_passivate(struct weft__scheduler *s, struct weft_ctx *ctx, in
         return;
     }
 #ifdef WEFT_PLANT_OLD_SAVE
-    int result = (record->owner_flags & 0x8000) != 0 ? 1 : save(s, ctx);
+    int result = (record->owner_flags & RECORD_SAVED) != 0 ? 1 : save(s, ctx);
 #else
     int result = save(s, ctx);
 #endif
@@ -439,7 +446,7 @@ static void saved(struct weft__scheduler *s, struct weft_ctx *ctx, int status,
     } else {
         stay(s, ctx); /* something came: what was saved is no harm */
 #ifdef WEFT_PLANT_OLD_SAVE
-        record_of(s, ctx)->owner_flags |= 0x8000; /* and need not be saved again */
+        record_of(s, ctx)->owner_flags |= RECORD_SAVED; /* and need not be saved again */
 #endif
     }
 }
@@ -449,6 +456,7 @@ bool weft__virtual_stored(struct weft__scheduler *s, struct weft_ctx *ctx, const
     if (weft_msg_token(msg) != (uint64_t)(uintptr_t)record) {
         return false;
     }
+    weft_assert((ctx->life & WEFT__LIFE_HOLD) != 0);
     int status = weft_msg_status(msg);
     struct stored copy = {0};
     const struct stored *stored = NULL;
@@ -477,12 +485,8 @@ bool weft__virtual_stored(struct weft__scheduler *s, struct weft_ctx *ctx, const
 
 /* ---- from inside the actor ------------------------------------------------------------------ */
 
-static bool is_virtual(const struct weft_ctx *ctx) {
-    return (weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_VIRTUAL) != 0;
-}
-
 int weft_forget(weft_ctx *ctx) {
-    if (!is_virtual(ctx)) {
+    if (!weft__is_virtual(ctx)) {
         return -ENOENT;
     }
     struct weft__scheduler *s = ctx->runner;
@@ -506,7 +510,7 @@ int weft_forget(weft_ctx *ctx) {
 }
 
 int weft_keep_alive(weft_ctx *ctx, bool on) {
-    if (!is_virtual(ctx)) {
+    if (!weft__is_virtual(ctx)) {
         return -ENOENT;
     }
     struct weft__record *record = record_of(ctx->runner, ctx);
@@ -516,7 +520,7 @@ int weft_keep_alive(weft_ctx *ctx, bool on) {
 }
 
 int weft_account(weft_ctx *ctx, uint64_t bytes) {
-    if (!is_virtual(ctx)) {
+    if (!weft__is_virtual(ctx)) {
         return -ENOENT;
     }
     struct weft__scheduler *s = ctx->runner;
@@ -534,7 +538,7 @@ int weft_account(weft_ctx *ctx, uint64_t bytes) {
 }
 
 int weft_passivate(weft_ctx *ctx) {
-    if (!is_virtual(ctx)) {
+    if (!weft__is_virtual(ctx)) {
         return -ENOENT;
     }
     return weft__ask_to_leave(ctx->runner->runtime, ctx->runner, weft__from(ctx),

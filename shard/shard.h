@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Virtual actors inside: tables, activations, limits. One struct weft__shards per runtime, made when
- * its first capability is registered.
+ * Virtual actors inside: tables, activations, limits. One struct weft__shards per runtime, made
+ * when its first capability is registered.
  *
  * An address is looked up in one of many small tables (subtables: every shard has 16 or more), each
  * with its own token, a lock that is held for about a microsecond. Readers take no token:
@@ -47,9 +47,12 @@ enum {
 struct weft__extra {
     void *arg; /* init_arg */
     uint32_t arg_size;
-    int leave_reason;        /* saves to end with that; 0: to be passivated */
-    weft_atomic_u64 account; /* weft_account; written by the actor, under its stripe's lock */
-    uint64_t version;        /* of what the store has; 0: nothing */
+    int leave_reason; /* saves to end with that; 0: to be passivated */
+    /* weft_account. Written by whoever runs the actor, under its stripe's lock if it has one; read
+     * under that, and by those who look, for whom it is advisory. */
+    weft_atomic_u64 account;
+    uint64_t version;            /* of what the store has; 0: nothing */
+    struct weft__memory *memory; /* what arg lies in; NULL: arg is memory of its own */
 };
 
 /* owner_flags */
@@ -65,18 +68,18 @@ enum {
 enum {
     WEFT__RECORD_AGED = 1,    /* in the heap of its stripe */
     WEFT__RECORD_LEAVING = 2, /* was asked to leave, and taken out of it */
-    WEFT__RECORD_COUNTED = 4, /* counts against the limits of its stripe */
 };
 
 /* The activation in the slot of the same index. */
 struct weft__record {
     /* written under the token or before the record can be found, read by anybody */
-    weft_atomic_u32 gen;  /* of the slot; 0: none. R1 publishes the address */
-    weft_atomic_u32 name; /* capability << 16 | type */
-    weft_atomic_u32 id_size;
+    weft_atomic_u32 gen;      /* of the slot; 0: none. R1 publishes the address */
+    weft_atomic_u32 name;     /* capability << 16 | type. As gen */
+    weft_atomic_u32 id_size;  /* as gen */
     uint32_t heap_at;         /* place in the heap; under the stripe's lock */
     weft_atomic_u64 words[3]; /* the id, zero filled; a long one: its address. As gen */
-    uint32_t spare[2];
+    uint32_t spare;
+    uint32_t credit_gone;      /* its place under actors_max is its successor's; under the token */
     uint32_t successor;        /* slot; under the token */
     uint16_t owner_flags;      /* whoever runs the actor */
     uint16_t age_flags;        /* under the stripe's lock */
@@ -85,9 +88,9 @@ struct weft__record {
 };
 _Static_assert(sizeof(struct weft__record) == WEFT_CACHELINE, "one line an activation");
 
-/* The init_arg of an address that is not active. */
+/* The init_arg of an address: of one that is not active, in a bucket; else of an extra. */
 struct weft__memory {
-    struct weft__memory *next;
+    struct weft__memory *next; /* in its bucket; under the bucket's lock */
     uint64_t hash;
     uint32_t name;
     uint32_t id_size;
@@ -100,11 +103,12 @@ struct weft__subtable {
     uint32_t count; /* under token */
 };
 
-/* Arrays of entries, in size classes, never given back to the system. */
+/* Arrays of entries, in size classes, never given back to the system. The arena does not grow under
+ * a token: see weft__table_grow. */
 struct weft__arrays {
     struct weft__arena arena;
     struct weft__lock lock;
-    uint64_t free[WEFT__ARRAY_CLASSES]; /* under lock: unit number, 0 none */
+    uint64_t free[WEFT__ARRAY_CLASSES]; /* under lock: unit number, 0 none; the last: of pieces */
     uint64_t bump;                      /* under lock */
     uint64_t bump_end;
 };
@@ -149,17 +153,22 @@ struct weft__kind {
     weft_atomic_u64 active;
     weft_atomic_u64 leaving;
     weft_atomic_u64 bytes;
-    void *stripes_memory;
     struct {
         alignas(WEFT_CACHELINE)
             weft_atomic_u64 count; /* any thread adds; wraps; their sum counts */
     } counts[WEFT__COUNT_STRIPES];
 };
 
+enum { WEFT__CAPABILITY_MAGIC = 0x70616377 /* wcap */ };
+
 struct weft_capability {
-    struct weft__shards *shards;
+    /* const after init */
+    uint32_t magic;
     uint32_t index;
-    weft_atomic_u32 offered; /* by this node; under the lock of capabilities, read by anybody */
+    struct weft__shards *shards;
+    /* By this node. Any thread writes, any thread reads. Whoever takes it away passes through all
+     * tokens afterwards; whoever enters an actor reads it under one: see is_offered. */
+    weft_atomic_u32 offered;
     char name[WEFT_CAPABILITY_NAME_MAX + 1];
 };
 
@@ -180,19 +189,22 @@ struct weft__shards {
     weft_strategy_fn custom; /* NULL: as configured; before start */
     void *cookie;
     /* any thread */
-    weft_atomic_u64 memories;   /* struct weft__memory **: buckets, or 0. Y1 */
-    weft_atomic_u64 remembered; /* bytes in memories */
-    uint32_t memory_mask;       /* const once there are buckets */
+    weft_atomic_u64 memories; /* struct weft__memory **: buckets, or 0. Set once, under lock; Y1 */
+    /* Bytes in memories, those on their way there included. Any thread adds; 0 says, under the
+     * token of an address, that nothing is remembered of that one. */
+    weft_atomic_u64 remembered;
+    uint32_t memory_mask;                               /* const once there are buckets */
     struct weft__lock memory_locks[WEFT__MEMORY_LOCKS]; /* of buckets by hash; inside a token */
-    weft_atomic_u64 waits;                              /* times a token was taken */
     struct weft__lock lock;                             /* capabilities, kinds */
     struct weft__lock record_locks[WEFT__RECORD_LOCKS]; /* a record may not be cleared meanwhile */
-    weft_atomic_u32 capability_count;
+    weft_atomic_u32 capability_count; /* only grows, under lock; read by anybody. N1 */
     weft_capability *capabilities[WEFT_CAPABILITIES_MAX]; /* below capability_count: const */
-    weft_atomic_u64 kinds[WEFT__TYPES_MAX];               /* struct weft__kind *, or 0. K1 */
-    weft_atomic_u64 policies;                             /* struct weft__kind *, linked; K2 */
-    weft_atomic_u64 keeper;                               /* slot and generation, 0: none */
-    weft_atomic_u64 keeper_due; /* when it looks next; UINT64_MAX: not at all. P1 */
+    weft_atomic_u64 kinds[WEFT__TYPES_MAX]; /* struct weft__kind *, or 0. Set once, in lock; K1 */
+    weft_atomic_u64 policies;               /* struct weft__kind *, linked. Changes in lock; K2 */
+    weft_atomic_u64 keeper;                 /* slot and generation, 0: none. Set once; K3 */
+    /* When the keeper looks next; UINT64_MAX: not at all. Any thread brings it forward, the keeper
+     * withdraws it; P1. */
+    weft_atomic_u64 keeper_due;
 };
 
 /* Of a runtime that has any, else NULL. Any thread. */
@@ -260,8 +272,11 @@ WEFT_INLINE void weft__token_leave(struct weft__subtable *sub) {
 uint64_t weft__table_find(struct weft__shards *shards, const struct weft__vkey *key);
 /* Slot of an address or 0. Under the token. */
 uint32_t weft__table_find_sure(struct weft__shards *shards, const struct weft__vkey *key);
-/* Enters a slot under an address that has none. 0, -ENOMEM, WEFT_E_LIMIT. Under the token. */
+/* Enters a slot under an address that has none. 0, WEFT_E_LIMIT, or -EAGAIN: there is no room, try
+ * again after weft__table_grow. Under the token. */
 int weft__table_insert(struct weft__shards *shards, const struct weft__vkey *key, uint32_t slot);
+/* Gets more room for all tables. 0 or -ENOMEM. Not under a token. */
+int weft__table_grow(struct weft__shards *shards);
 /* Puts another slot in the place of one. Under the token. */
 void weft__table_replace(struct weft__shards *shards, const struct weft__vkey *key, uint32_t old,
                          uint32_t slot);
@@ -291,21 +306,36 @@ struct weft__wish {
     const void *arg;
     uint32_t arg_size;
     bool only_if_active;
-    bool has_credit; /* takes the place under actors_max of one that ends */
+    bool has_credit; /* takes the place under actors_max of the one of its address that ends */
 };
 /* Slot and generation of the actor of an address, activated if need be. Errors as weft_vcall. */
 int weft__activate(const struct weft__wish *wish, const struct weft__vkey *key,
                    uint64_t *ret_target);
+/* Frees the init_arg of an extra. */
+void weft__extra_drop_arg(struct weft__shards *shards, struct weft__extra *extra);
 /* Does the slot, of that generation, take messages? */
 bool weft__is_open(const struct weft__shards *shards, uint32_t slot, uint32_t gen);
 /* weft__virtual_calls.end */
-void weft__virtual_end(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left);
+void weft__virtual_end(struct weft__scheduler *s, struct weft_ctx *ctx,
+                       const struct weft__batch *left);
 
 /* ---- memory.c ------------------------------------------------------------------------------ */
 
-/* A memory of an address, or NULL: there is no init_arg, no room, or no memory. */
+/* An extra without init_arg gets one that was remembered [take]. */
+WEFT_INLINE void weft__extra_remember(struct weft__extra *extra, struct weft__memory *memory) {
+    weft_assert(extra->arg == NULL);
+    extra->memory = memory;
+    extra->arg = memory->bytes + memory->id_size;
+    extra->arg_size = memory->arg_size;
+}
+/* A memory of an address, to be put or unmade, or NULL: there is no init_arg, no room, or no
+ * memory. The extra may lose its init_arg to it. */
 struct weft__memory *weft__memory_make(struct weft__shards *shards, const struct weft__vkey *key,
-                                       const struct weft__extra *extra);
+                                       struct weft__extra *extra);
+/* It is not needed after all [take]: the extra has its init_arg again. */
+void weft__memory_unmake(struct weft__shards *shards, struct weft__memory *memory,
+                         struct weft__extra *extra);
+/* Frees one that is in no bucket. */
 void weft__memory_free(struct weft__shards *shards, struct weft__memory *memory);
 /* Keeps one [take] for the address, which has none. Under the address's token. */
 void weft__memory_put(struct weft__shards *shards, struct weft__memory *memory);
@@ -342,8 +372,8 @@ void weft__age_account(struct weft__shards *shards, struct weft__kind *kind, uin
 /* Asks the least recently used to leave while the slot's stripe is above its limits. */
 void weft__age_enforce(struct weft__shards *shards, struct weft__scheduler *s,
                        struct weft__kind *kind, uint32_t slot);
-/* Asks those that are idle too long or too many. Returns when to look again, UINT64_MAX: there is no
- * need. *ret_more: there are more of them just now. */
+/* Asks those that are idle too long or too many. Returns when to look again, UINT64_MAX: there is
+ * no need. *ret_more: there are more of them just now. */
 uint64_t weft__age_sweep(struct weft__shards *shards, struct weft__scheduler *s,
                          struct weft__kind *kind, bool *ret_more);
 /* Sends WEFT__SIGNAL_PASSIVATE. 0, WEFT_E_NOPROC, -ENOMEM. s NULL: any thread. */

@@ -20,6 +20,7 @@ static void destroy_kinds(struct weft__shards *shards) {
     }
 }
 
+/* Nobody else uses it any more: hence the relaxed loads, here and in what it calls. */
 static void shards_destroy(struct weft__shards *shards) {
     if (shards == NULL) {
         return;
@@ -27,6 +28,8 @@ static void shards_destroy(struct weft__shards *shards) {
     weft__memories_fini(shards);
     destroy_kinds(shards);
     for (uint32_t i = 0; i < weft_load32_relaxed(&shards->capability_count); i++) {
+        weft_assert(shards->capabilities[i]->magic == WEFT__CAPABILITY_MAGIC);
+        shards->capabilities[i]->magic = 0;
         weft__free(shards->core, shards->capabilities[i], sizeof(weft_capability), "capability");
     }
     weft__arena_fini(&shards->records);
@@ -89,7 +92,7 @@ static int shards_create(weft_runtime *runtime, struct weft__shards **ret_shards
         return -ENOMEM;
     }
     shards->runtime = runtime;
-    weft_store64_relaxed(&shards->keeper_due, UINT64_MAX);
+    weft_store64_relaxed(&shards->keeper_due, UINT64_MAX); /* H1 publishes it all */
     shards->core = &runtime->core;
     shards->count = runtime->config.shards;
     shards->hash = (enum weft_shard_hash)runtime->config.shard_hash;
@@ -97,6 +100,7 @@ static int shards_create(weft_runtime *runtime, struct weft__shards **ret_shards
         shards->mask = shards->count - 1;
     }
     shards->sub_bits = sub_bits_of(shards->count);
+    weft_assert(shards->count != 0);
     weft_env *env = runtime->core.env;
     env->random(env, shards->hash_key.secret, sizeof(shards->hash_key.secret));
     int result = make_memory(shards);
@@ -109,7 +113,8 @@ static int shards_create(weft_runtime *runtime, struct weft__shards **ret_shards
 }
 
 struct weft__shards *weft__shards_of(weft_runtime *runtime) {
-    return (struct weft__shards *)(uintptr_t)weft_load64_acquire(&runtime->shards_shown); /* H1 */
+    /* Pairs with H1. */
+    return (struct weft__shards *)(uintptr_t)weft_load64_acquire(&runtime->shards_shown);
 }
 
 int weft__shards_get(weft_runtime *runtime, struct weft__shards **ret_shards) {
@@ -127,7 +132,8 @@ int weft__shards_get(weft_runtime *runtime, struct weft__shards **ret_shards) {
             shards = made;
             runtime->shards = made;
             runtime->virtuals = &virtual_calls;
-            weft_store64_release(&runtime->shards_shown, (uint64_t)(uintptr_t)made); /* H1 */
+            /* H1: publishes the shards; pairs with the load in weft__shards_of. */
+            weft_store64_release(&runtime->shards_shown, (uint64_t)(uintptr_t)made);
             made = NULL;
         }
         weft__lock_leave(&runtime->upper_lock);
@@ -140,7 +146,8 @@ int weft__shards_get(weft_runtime *runtime, struct weft__shards **ret_shards) {
 /* ---- kinds --------------------------------------------------------------------------------- */
 
 static struct weft__kind *kind_at(struct weft__shards *shards, uint32_t id) {
-    return (struct weft__kind *)(uintptr_t)weft_load64_acquire(&shards->kinds[id]); /* K1 */
+    /* Pairs with K1. */
+    return (struct weft__kind *)(uintptr_t)weft_load64_acquire(&shards->kinds[id]);
 }
 
 static WEFT_NOINLINE struct weft__kind *kind_make(struct weft__shards *shards,
@@ -160,10 +167,13 @@ static WEFT_NOINLINE struct weft__kind *kind_make(struct weft__shards *shards,
         kind = made;
         made = NULL;
         if (kind->stripes != NULL) {
+            /* Relaxed: it changes under this lock. */
             kind->next = (struct weft__kind *)(uintptr_t)weft_load64_relaxed(&shards->policies);
-            weft_store64_release(&shards->policies, (uint64_t)(uintptr_t)kind); /* K2 */
+            /* K2: publishes the kind among those with a policy; pairs with the load in keeper.c. */
+            weft_store64_release(&shards->policies, (uint64_t)(uintptr_t)kind);
         }
-        weft_store64_release(&shards->kinds[type->id], (uint64_t)(uintptr_t)kind); /* K1 */
+        /* K1: publishes the kind; pairs with the load in kind_at. */
+        weft_store64_release(&shards->kinds[type->id], (uint64_t)(uintptr_t)kind);
     }
     weft__lock_leave(&shards->lock);
     if (made != NULL) {
@@ -173,6 +183,7 @@ static WEFT_NOINLINE struct weft__kind *kind_make(struct weft__shards *shards,
 }
 
 struct weft__kind *weft__kind_of(struct weft__shards *shards, const weft_type *type) {
+    weft_assert(type->id < WEFT__TYPES_MAX);
     struct weft__kind *kind = kind_at(shards, type->id);
     return weft_likely(kind != NULL) ? kind : kind_make(shards, type);
 }

@@ -16,8 +16,8 @@
  * repeated exactly; the other one depends on where the store lies in memory and chooses the bucket,
  * so that ids from the network cannot be chosen to meet in one chain.
  *
- * Waiting for a lock needs an environment: that of the runtime whose operation it is. Counting reads
- * a counter of each stripe without the lock, and nobody else is there when it is destroyed.
+ * Waiting for a lock needs an environment: that of the runtime whose operation it is. Counting
+ * reads a counter of each stripe without the lock, and nobody else is there when it is destroyed.
  */
 #include "shard/store_memory.h"
 

@@ -307,6 +307,9 @@ static bool placement_valid(const weft_placement *placement) {
 uint32_t weft__placement_owner(const weft_placement *placement, uint32_t shard) {
     weft_assert(placement->node_count > 0);
     weft_assert(shard < placement->shards);
+    if (placement->node_count == 1 && placement->strategy != WEFT_STRATEGY_CUSTOM) {
+        return 0; /* there is no choice */
+    }
     switch ((enum weft_shard_strategy)placement->strategy) {
     case WEFT_STRATEGY_DEFAULT:
     case WEFT_STRATEGY_RENDEZVOUS:

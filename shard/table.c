@@ -39,53 +39,89 @@ WEFT_INLINE struct array array_of(const struct weft__shards *shards, uint64_t wo
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
-/* A zeroed array of 1 << bits entries as a word, 0: out of memory. */
-static uint64_t array_take(struct weft__shards *shards, uint32_t bits) {
-    struct weft__arrays *arrays = &shards->arrays;
-    uint32_t class = bits - FIRST_BITS;
-    if (class >= WEFT__ARRAY_CLASSES) {
-        return 0;
-    }
-    uint64_t units = 1ull << class;
-    weft__lock_enter(&arrays->lock, shards->core->env);
+_Static_assert(UNIT_BYTES << (WEFT__ARRAY_CLASSES - 1) == WEFT__ARRAY_PIECE_BYTES,
+               "an array of the last class is a piece");
+
+/* Takes an array of a class from those that were returned. Unit number, 0: there is none. Under the
+ * lock of the arrays. */
+static uint64_t free_take(struct weft__arrays *arrays, uint32_t class) {
     uint64_t unit = arrays->free[class];
-    if (unit != 0) {
+    if (unit != 0) { /* relaxed: the link was written under this very lock */
         char *at = arrays->arena.base + unit * UNIT_BYTES;
         arrays->free[class] = weft_load64_relaxed((const weft_atomic_u64 *)(void *)at);
-    } else {
-        if (arrays->bump_end - arrays->bump < units) {
-            uint64_t offset; /* what is left of the piece is lost: less than this array's size */
-            if (weft__arena_grow(&arrays->arena, &shards->core->allocator, true, &offset) == 0) {
-                arrays->bump = offset == 0 ? 1 : offset / UNIT_BYTES; /* unit 0 is none */
-                arrays->bump_end = (offset + WEFT__ARRAY_PIECE_BYTES) / UNIT_BYTES;
-            }
-        }
-        if (arrays->bump_end - arrays->bump >= units) {
-            unit = arrays->bump;
-            arrays->bump += units;
+    }
+    return unit;
+}
+
+static void free_put(struct weft__arrays *arrays, uint32_t class, uint64_t unit) {
+    char *at = arrays->arena.base + unit * UNIT_BYTES;
+    weft_store64_relaxed((weft_atomic_u64 *)(void *)at, arrays->free[class]); /* as in free_take */
+    arrays->free[class] = unit;
+}
+
+/* Room for an array: one that was returned, else a part of a piece. Unit number, 0: there is none.
+ * Under the lock of the arrays. */
+static uint64_t units_take(struct weft__arrays *arrays, uint32_t class) {
+    uint64_t units = 1ull << class;
+    uint64_t unit = free_take(arrays, class);
+    if (unit == 0 && arrays->bump_end - arrays->bump < units) {
+        uint64_t piece = free_take(arrays, WEFT__ARRAY_CLASSES - 1);
+        if (piece != 0) { /* what is left of the old one is lost: less than this array's size */
+            arrays->bump = piece;
+            arrays->bump_end = piece + WEFT__ARRAY_PIECE_BYTES / UNIT_BYTES;
         }
     }
+    if (unit == 0 && arrays->bump_end - arrays->bump >= units) {
+        unit = arrays->bump;
+        arrays->bump += units;
+    }
+    return unit;
+}
+
+/* A zeroed array of 1 << bits entries as a word, 0: there is no room. */
+static uint64_t array_take(struct weft__shards *shards, uint32_t bits) {
+    struct weft__arrays *arrays = &shards->arrays;
+    weft_assert(bits >= FIRST_BITS);
+    weft_assert(bits - FIRST_BITS < WEFT__ARRAY_CLASSES);
+    weft__lock_enter(&arrays->lock, shards->core->env);
+    uint64_t unit = units_take(arrays, bits - FIRST_BITS);
     weft__lock_leave(&arrays->lock);
     if (unit == 0) {
         return 0;
     }
     uint64_t word = unit << 8 | bits;
     struct array array = array_of(shards, word);
-    for (uint32_t i = 0; i <= array.mask; i++) {
+    for (uint32_t i = 0; i <= array.mask; i++) { /* relaxed: A1 publishes them */
         weft_store64_relaxed(&array.entries[i], 0);
     }
     return word;
+}
+
+int weft__table_grow(struct weft__shards *shards) {
+    struct weft__arrays *arrays = &shards->arrays;
+    uint64_t offset;
+    if (weft__arena_grow(&arrays->arena, &shards->core->allocator, true, &offset) != 0) {
+        return -ENOMEM;
+    }
+    uint64_t unit = offset / UNIT_BYTES;
+    weft__lock_enter(&arrays->lock, shards->core->env);
+    if (unit != 0) {
+        free_put(arrays, WEFT__ARRAY_CLASSES - 1, unit);
+    } else if (arrays->bump == arrays->bump_end) {
+        arrays->bump = 1; /* unit 0 is none */
+        arrays->bump_end = WEFT__ARRAY_PIECE_BYTES / UNIT_BYTES;
+    } /* else another thread was quicker with the second piece, and the first is lost */
+    weft__lock_leave(&arrays->lock);
+    return 0;
 }
 
 /* Readers may look into it for a while yet: what they find there is stale, or a link, and no record
  * says what they look for (I2). */
 static void array_return(struct weft__shards *shards, uint64_t word) {
     struct weft__arrays *arrays = &shards->arrays;
-    struct array array = array_of(shards, word);
+    uint32_t bits = (uint32_t)(word & 0xff);
     weft__lock_enter(&arrays->lock, shards->core->env);
-    uint64_t *head = &arrays->free[array.bits - FIRST_BITS];
-    weft_store64_relaxed(&array.entries[0], *head);
-    *head = word >> 8;
+    free_put(arrays, bits - FIRST_BITS, word >> 8);
     weft__lock_leave(&arrays->lock);
 }
 
@@ -126,6 +162,7 @@ int weft__vkey_init(struct weft__shards *shards, uint32_t name, const void *id, 
 
 void weft__vkey_of(struct weft__shards *shards, const struct weft__record *record,
                    struct weft__vkey *ret_key) {
+    /* Relaxed: they are const as long as the record cannot be cleared. */
     ret_key->id_size = weft_load32_relaxed(&record->id_size);
     ret_key->name = weft_load32_relaxed(&record->name);
     for (uint32_t i = 0; i < 3; i++) {
@@ -145,7 +182,8 @@ WEFT_INLINE uint32_t record_matches(const struct weft__shards *shards,
     (void)shards;                                     /* points only */
     uint32_t gen = weft_load32_acquire(&record->gen); /* pairs with R1 */
     WEFT__POINT(shards->core, WEFT__POINT_LOOK);
-    /* Each is read no later than the generation below, and written after it was taken away. */
+    /* Each is read no later than the generation below, and written after it was taken away. That
+     * one is read relaxed: the acquires above it keep it where it is. */
     uint64_t differs = (weft_load64_acquire(&record->words[0]) ^ key->words[0]) |
                        (weft_load64_acquire(&record->words[1]) ^ key->words[1]) |
                        (weft_load64_acquire(&record->words[2]) ^ key->words[2]) |
@@ -157,7 +195,7 @@ WEFT_INLINE uint32_t record_matches(const struct weft__shards *shards,
     return gen;
 }
 
-/* The same for any id, under the token. */
+/* The same for any id, under the token, under which a record's fields are read relaxed. */
 static bool record_equals(const struct weft__record *record, const struct weft__vkey *key) {
     if (weft_load32_relaxed(&record->name) != key->name ||
         weft_load32_relaxed(&record->id_size) != key->id_size) {
@@ -187,7 +225,8 @@ uint64_t weft__table_find(struct weft__shards *shards, const struct weft__vkey *
         return 0; /* the bytes of a long id may only be read under the token */
     }
     struct array array = array_of(shards, word);
-    uint64_t records_end = weft_load64_relaxed(&shards->records.used); /* stale ones are below */
+    /* Advisory: it only grows, and a stale entry is of a record below. */
+    uint64_t records_end = weft_load64_relaxed(&shards->records.used);
     WEFT__POINT(shards->core, WEFT__POINT_LOOK);
     uint32_t at = key->hash32 & array.mask;
     for (uint32_t looks = 0; looks <= array.mask; looks++) {
@@ -210,7 +249,14 @@ uint64_t weft__table_find(struct weft__shards *shards, const struct weft__vkey *
     return 0;
 }
 
+/* For asserts: somebody holds it. */
+static bool is_held(const struct weft__subtable *sub) {
+    return weft_load32_relaxed(&sub->token.held) != 0; /* own write, or none */
+}
+
+/* Under the token, which orders it: hence the relaxed loads. */
 uint32_t weft__table_find_sure(struct weft__shards *shards, const struct weft__vkey *key) {
+    weft_assert(is_held(key->sub));
     uint64_t word = weft_load64_relaxed(sub_array(shards, key->sub));
     if (word == 0) {
         return 0;
@@ -238,11 +284,13 @@ void weft__token_enter(struct weft__shards *shards, struct weft__subtable *sub) 
     if (weft_likely(weft_cas32_acq_rel(&sub->token.held, &nobody, 1))) { /* pairs with L1 */
         return;
     }
-    (void)weft_add64_acq_rel(&shards->waits, 1);
     weft__lock_enter(&sub->token, shards->core->env);
 }
 
 /* ---- changing ------------------------------------------------------------------------------ */
+
+/* All under the token of the subtable, which orders it: hence the relaxed loads. What others may
+ * look at meanwhile is published with E1 and A1. */
 
 /* Puts an entry where it belongs; there is room. */
 static void put(const struct array *array, uint64_t entry) {
@@ -253,14 +301,17 @@ static void put(const struct array *array, uint64_t entry) {
     weft_store64_release(&array->entries[at], entry); /* E1: publishes what the record says */
 }
 
-/* Moves everything into an array of another size. Bounded by the subtable: about 5 us with 10 million
- * active, and under a millisecond for the largest, 196,608 entries, which only ids chosen to share a
- * shard bring about. */
+/* Moves everything into an array of another size. 0, WEFT_E_LIMIT, -EAGAIN: there is no room for
+ * it. Bounded by the subtable: about 5 us with 10 million active, and under a millisecond for the
+ * largest, 196,608 entries, which only ids chosen to share a shard bring about. */
 static int resize(struct weft__shards *shards, struct weft__subtable *sub, uint32_t bits) {
+    if (bits - FIRST_BITS >= WEFT__ARRAY_CLASSES) {
+        return WEFT_E_LIMIT;
+    }
     uint64_t old_word = weft_load64_relaxed(sub_array(shards, sub));
     uint64_t word = array_take(shards, bits);
     if (word == 0) {
-        return bits - FIRST_BITS >= WEFT__ARRAY_CLASSES ? WEFT_E_LIMIT : -ENOMEM;
+        return -EAGAIN;
     }
     if (old_word != 0) {
         struct array array = array_of(shards, word);
@@ -281,6 +332,7 @@ static int resize(struct weft__shards *shards, struct weft__subtable *sub, uint3
 
 int weft__table_insert(struct weft__shards *shards, const struct weft__vkey *key, uint32_t slot) {
     struct weft__subtable *sub = key->sub;
+    weft_assert(is_held(sub));
     uint64_t word = weft_load64_relaxed(sub_array(shards, sub));
     uint32_t bits = (uint32_t)(word & 0xff);
     if (weft_unlikely(word == 0 || (sub->count + 1) * 4ull > 3ull << bits)) {
@@ -291,6 +343,8 @@ int weft__table_insert(struct weft__shards *shards, const struct weft__vkey *key
         word = weft_load64_relaxed(sub_array(shards, sub));
     }
     struct array array = array_of(shards, word);
+    weft_assert(slot != 0);
+    weft_assert(sub->count < array.mask);
     put(&array, entry_of(key->hash32, slot));
     sub->count++;
     return 0;
@@ -309,6 +363,7 @@ static uint32_t place_of(const struct array *array, uint64_t entry) {
 
 void weft__table_replace(struct weft__shards *shards, const struct weft__vkey *key, uint32_t old,
                          uint32_t slot) {
+    weft_assert(is_held(key->sub));
     struct array array = array_of(shards, weft_load64_relaxed(sub_array(shards, key->sub)));
     uint32_t at = place_of(&array, entry_of(key->hash32, old));
     weft_store64_release(&array.entries[at], entry_of(key->hash32, slot)); /* E1 */
@@ -316,6 +371,7 @@ void weft__table_replace(struct weft__shards *shards, const struct weft__vkey *k
 
 void weft__table_remove(struct weft__shards *shards, const struct weft__vkey *key, uint32_t slot) {
     struct weft__subtable *sub = key->sub;
+    weft_assert(is_held(sub));
     uint64_t word = weft_load64_relaxed(sub_array(shards, sub));
     struct array array = array_of(shards, word);
     uint32_t hole = place_of(&array, entry_of(key->hash32, slot));
@@ -332,15 +388,18 @@ void weft__table_remove(struct weft__shards *shards, const struct weft__vkey *ke
             hole = at;
         }
     }
-    weft_store64_relaxed(&array.entries[hole], 0);
+    weft_store64_relaxed(&array.entries[hole], 0); /* publishes nothing */
+    weft_assert(sub->count != 0);
     sub->count--;
     if (array.bits > FIRST_BITS && sub->count * 8ull < 1ull << array.bits) {
-        (void)resize(shards, sub, array.bits - 1); /* or it stays as large as it is */
+        (void)resize(shards, sub,
+                     array.bits - 1); /* or, without room, it stays as large as it is */
     }
 }
 
 uint32_t weft__table_pids(struct weft__shards *shards, const struct weft__subtable *sub,
                           uint64_t *pids, uint32_t max) {
+    weft_assert(is_held(sub));
     uint64_t word = weft_load64_relaxed(sub_array(shards, sub));
     if (word == 0 || sub->count == 0 || max < sub->count) {
         return sub->count;
@@ -380,7 +439,7 @@ int weft__record_fill(struct weft__shards *shards, const struct weft__vkey *key,
         return result;
     }
     struct weft__record *record = weft__record_at(shards, slot->index);
-    weft_assert(weft_load32_relaxed(&record->gen) == 0);
+    weft_assert(weft_load32_relaxed(&record->gen) == 0); /* owner-only: nobody can find it */
     uint64_t words[3] = {key->words[0], key->words[1], key->words[2]};
     if (weft_unlikely(key->id_size > WEFT__ID_INLINE)) {
         void *id = weft__alloc(shards->core, key->id_size, "id");
@@ -392,6 +451,7 @@ int weft__record_fill(struct weft__shards *shards, const struct weft__vkey *key,
     }
     record->heap_at = 0;
     record->successor = 0;
+    record->credit_gone = 0;
     record->owner_flags = 0;
     record->age_flags = 0;
     record->extra = NULL;
@@ -409,6 +469,7 @@ void weft__record_clear(struct weft__shards *shards, uint32_t slot) {
     struct weft__lock *lock = weft__record_lock(shards, slot);
     weft__lock_enter(lock, shards->core->env);
     weft_store32_relaxed(&record->gen, 0); /* before the releases of the next one to fill it */
+    /* Relaxed: owner-only, or under this lock. */
     uint32_t id_size = weft_load32_relaxed(&record->id_size);
     if (id_size > WEFT__ID_INLINE) {
         void *id = (void *)(uintptr_t)weft_load64_relaxed(&record->words[0]);

@@ -58,10 +58,29 @@ typedef int (*weft_restore_fn)(weft_ctx *ctx, void *state, const void *data, siz
 
 #define WEFT_IDLE_NEVER UINT64_MAX
 
+/* What a process does: its code, on its own stack, once init has succeeded. arg is a copy of the
+ * spawn argument, valid until the process ends. WEFT_CONTINUE and WEFT_STOP end it normally,
+ * a negative result is its reason. */
+typedef int (*weft_process_fn)(weft_ctx *ctx, void *state, const void *arg, size_t arg_size);
+
 enum weft_type_flags {
     /* User messages and requests wait while a call of the actor's own is pending. Replies, timers,
      * signals and what happens to its stream (WEFT_MSG_IO) do not. */
     WEFT_TYPE_SERIAL = 1,
+};
+
+/* Which of a scheduler's actors goes first when several can run. Nobody starves:
+ *  - HIGH goes before NORMAL and LOW. But while NORMAL ones wait, 8 turns of HIGH ones in a row, or
+ *    10 ms of them, are followed by a turn of a NORMAL one.
+ *  - LOW goes when nothing else can. But while LOW ones wait, 64 turns of others in a row, or 10 ms
+ *    of them, are followed by a turn of a LOW one.
+ * This is looked at between turns: none is interrupted. Idle schedulers steal HIGH actors first and
+ * LOW ones last. An actor keeps its priority for life; messages have none, and a call does not lend
+ * the caller's. HIGH is for few actors with short turns. */
+enum weft_priority {
+    WEFT_PRIORITY_NORMAL = 0,
+    WEFT_PRIORITY_HIGH = 1,
+    WEFT_PRIORITY_LOW = 2,
 };
 
 typedef struct weft_type_def {
@@ -69,7 +88,7 @@ typedef struct weft_type_def {
     const char *name;            /* unique in the runtime, 1..63 bytes; copied */
     size_t state_size;           /* bytes of state per actor, zeroed at spawn; up to 48 are free */
     weft_init_fn init;           /* may be NULL */
-    weft_receive_fn receive;     /* required */
+    weft_receive_fn receive;     /* required, unless process is set */
     weft_terminate_fn terminate; /* may be NULL */
     uint32_t mailbox_max;        /* 0: the configured default */
     uint32_t mailbox_policy;     /* enum weft_mailbox_policy */
@@ -88,6 +107,12 @@ typedef struct weft_type_def {
     uint32_t save_version;     /* what restore will be told */
 
     void *cookie; /* [borrow] whatever the program wants its actors to find: weft_type_cookie */
+
+    /* of processes only: see weft/process.h */
+    weft_process_fn process; /* in the place of receive */
+    size_t stack_bytes;      /* with its guard; 0: the configured default, 64K */
+
+    uint32_t priority; /* enum weft_priority: of its actors, unless their spawn says otherwise */
 } weft_type_def;
 
 #define WEFT_TYPE_DEF_INIT sizeof(weft_type_def)
@@ -106,12 +131,26 @@ WEFT_API void *weft_type_cookie(const weft_type *type);
 
 enum { WEFT_ANY_SCHEDULER = 0 };
 
+enum weft_spawn_flags {
+    WEFT_SPAWN_LINK = 1,    /* linked to its parent from the first: weft_link */
+    WEFT_SPAWN_MONITOR = 2, /* monitored by its parent from the first: weft_monitor */
+    WEFT_SPAWN_REPORT = 4,  /* its parent gets an UP message when its init has succeeded (of a type
+                               without init: when it first runs) */
+};
+
 typedef struct weft_spawn_options {
     size_t struct_size; /* WEFT_SPAWN_OPTIONS_INIT */
     const void *arg;    /* init argument [borrow], copied; may be NULL */
     size_t arg_size;
     uint32_t scheduler; /* 1..n: start on that one; WEFT_ANY_SCHEDULER: the caller's */
     bool pin;           /* stay there for life: never stolen */
+
+    /* for weft_spawn_with only */
+    uint32_t flags;        /* enum weft_spawn_flags */
+    uint64_t token;        /* of the DOWN and UP messages */
+    uint64_t *ret_monitor; /* a weft_monitor_ref; may be NULL */
+
+    uint32_t priority; /* enum weft_priority; 0: the type's */
 } weft_spawn_options;
 
 #define WEFT_SPAWN_OPTIONS_INIT sizeof(weft_spawn_options)
@@ -184,7 +223,8 @@ enum { WEFT_TIMEOUT_DEFAULT = 0 };
 WEFT_API int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size,
                        uint64_t timeout_ns, uint64_t token);
 
-/* Gives up on the calls with this token: their replies will be dropped. Returns how many. */
+/* Gives up on the calls with this token: their replies will be dropped, also those a process has not
+ * received yet; a job (weft/job.h) is ended. Returns how many. */
 WEFT_API int weft_call_cancel(weft_ctx *ctx, uint64_t token);
 
 /* Answers a request [take], now or after weft_msg_take at any later time; data may point into the

@@ -98,6 +98,12 @@ typedef struct weft_config {
     uint32_t shard_hash;      /* shard.hash = xxh3 | phash2: enum weft_shard_hash; xxh3 */
     uint32_t shard_weight;    /* shard.weight: this node's share beside others, 1..10000; 1 */
     bool shard_remember_none; /* shard.remember = 0 */
+
+    /* [process] */
+    uint64_t process_stack_bytes; /* process.stack: address space for one, with its guard; 64K */
+    uint32_t process_stacks;      /* process.stacks: free ones a scheduler keeps with what memory
+                                     they have; 256 */
+    bool process_stacks_none;     /* process.stacks = 0 */
 } weft_config;
 
 #define WEFT_CONFIG_INIT sizeof(weft_config)

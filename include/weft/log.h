@@ -6,7 +6,10 @@
  * asymmetric_barrier), io.accept (warn: error, connections), io.options (warn: call, error),
  * actor.crash (warn: type, pid, reason, error), watchdog.stuck (warn: scheduler, slot, type, stuck_ms),
  * config.invalid (error: error), store.failure (warn: type, operation, error), call.circle
- * (warn: type, pid, callers).
+ * (warn: type, pid, callers), supervisor.child_failed, supervisor.start_failed,
+ * supervisor.stop_failed and supervisor.restart_limit (warn: supervisor, child, pid, reason, error),
+ * supervisor.restart (info: supervisor, child, pid), service.refused (debug: type, pid, tag,
+ * operation, size, error).
  * Stability: stable; event ids and keys are append-only.
  */
 #ifndef WEFT_LOG_H

@@ -30,6 +30,10 @@ enum weft_msg_kind {
     WEFT_MSG_DEAD = 6,    /* a dead letter, for the subscriber: see weft_dead_letters */
     WEFT_MSG_IO = 7,      /* something happened to this actor's stream, socket or file; the tag
                              says what: enum weft_io_event */
+    WEFT_MSG_EXIT = 8,    /* a linked actor has ended, or an exit signal came, and this actor traps
+                             exits: see weft/link.h */
+    WEFT_MSG_DOWN = 9,    /* a monitored actor has ended: token, sender, status */
+    WEFT_MSG_UP = 10,     /* an actor spawned with WEFT_SPAWN_REPORT has started: sender, token */
 };
 
 /* Internal layout, 64-byte aligned: 32 bytes of header, then either the payload or, with
@@ -92,15 +96,16 @@ static inline void *weft_msg_body(weft_msg *msg) {
     return (void *)(uintptr_t)weft_msg_data(msg);
 }
 
-/* REPLY, DONE, TIMER, IO of a file: the token the actor gave to weft_call, weft_blocking, the timer
- * or the file operation. */
+/* REPLY, DONE, TIMER, DOWN, UP, IO of a file: the token the actor gave to weft_call, weft_blocking,
+ * the timer, weft_monitor, weft_spawn_with or the file operation. */
 static inline uint64_t weft_msg_token(const weft_msg *msg) {
     return msg->weft__u.weft__r.weft__ref;
 }
 
 /* REPLY: 0, or why there is no answer (-ETIMEDOUT, WEFT_E_NOPROC, WEFT_E_NOREPLY, or what the
  * callee gave to weft_reply_error). DONE: what the function returned, or why it was not run.
- * DEAD: why it was not delivered. IO: 0, or why, or what a file operation has moved. */
+ * DEAD: why it was not delivered. IO: 0, or why, or what a file operation has moved. EXIT, DOWN: the
+ * code of the reason. */
 static inline int weft_msg_status(const weft_msg *msg) {
     return (int)msg->weft__u.weft__r.weft__value;
 }

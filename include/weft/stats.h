@@ -66,6 +66,8 @@ typedef struct weft_stats {
     uint64_t virtual_saves;        /* states saved */
     uint64_t virtual_store_errors; /* operations of stores that failed or timed out */
     uint64_t virtual_forgotten;    /* init arguments not remembered: shard.remember is used up */
+    uint64_t runs_high;            /* turns of actors of high priority */
+    uint64_t runs_low;             /* of low priority */
 } weft_stats;
 #define WEFT_STATS_INIT sizeof(weft_stats) /* for struct_size, which the caller sets */
 

@@ -107,6 +107,10 @@ typedef struct weft_vrequest {
  * -ETIMEDOUT, or what the actor gave to weft_reply_error. Actor only. */
 WEFT_API int weft_vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t token,
                         weft_pid *ret_pid);
+/* The same in a process, suspended until the answer comes: 0 and the reply [out], for
+ * weft_msg_release (ret_reply NULL: released), or an error of either; see weft_call_wait. */
+WEFT_API int weft_vcall_wait(weft_ctx *ctx, const weft_vrequest *request, weft_msg **ret_reply,
+                             weft_pid *ret_pid);
 /* The same without an answer: an enqueue. */
 WEFT_API int weft_vcast(weft_ctx *ctx, const weft_vrequest *request, weft_pid *ret_pid);
 

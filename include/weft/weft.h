@@ -13,14 +13,20 @@
 #include <weft/defs.h>
 #include <weft/error.h>
 #include <weft/file.h>
+#include <weft/job.h>
+#include <weft/link.h>
 #include <weft/log.h>
 #include <weft/msg.h>
+#include <weft/name.h>
 #include <weft/pid.h>
+#include <weft/process.h>
 #include <weft/runtime.h>
+#include <weft/service.h>
 #include <weft/shard.h>
 #include <weft/stats.h>
 #include <weft/store.h>
 #include <weft/stream.h>
+#include <weft/supervisor.h>
 #include <weft/tls.h>
 #include <weft/virtual.h>
 

@@ -144,7 +144,7 @@ class Plain(ClientCase):
                 started = time.monotonic()
                 text = self.run_client("127.0.0.1:%d" % full.getsockname()[1], "--timeout", "500")
                 self.assert_closed(text, -errno.ETIMEDOUT)
-                self.assertLess(time.monotonic() - started, 3 * FACTOR)
+                self.assertLess(time.monotonic() - started, 8)  # the default takes 10 s
             finally:
                 for sock in filling:
                     sock.close()
@@ -164,11 +164,11 @@ class OpensslServer(Process):
     """openssl s_server on a free port."""
 
     def __init__(self, certificate, key, *options):
-        self.port = servers.free_port()
-        super().__init__(["openssl", "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert",
-                          certificate, "-key", key, *options], stdin=subprocess.PIPE)
+        # Without a port it chooses one, which nobody else can take meanwhile, and says which.
+        super().__init__(["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate,
+                          "-key", key, *options], stdin=subprocess.PIPE)
+        self.port = int(self.wait_for(r"ACCEPT \S+:(\d+)").group(1))
         self.address = f"127.0.0.1:{self.port}"
-        self.wait_for("ACCEPT")
 
     def say(self, text):
         """A line on its standard input."""
@@ -333,7 +333,7 @@ class Tls(ClientCase):
         started = time.monotonic()
         text = self.connect(self.peer(servers.receive_all), "--handshake", "500")
         self.assert_closed(text, -errno.ETIMEDOUT)
-        self.assertLess(time.monotonic() - started, 3 * FACTOR)
+        self.assertLess(time.monotonic() - started, 8)  # the default takes 10 s
 
     def test_a_server_that_ends_at_once(self):
         for what in (lambda sock: None, lambda sock: sock.recv(10000)):

@@ -9,7 +9,7 @@ import sys
 import time
 
 import servers
-from servers import FACTOR, WAIT, Case, receive, receive_all
+from servers import FACTOR, SOON, WAIT, Case, receive, receive_all
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 BODY = b"weft answers every request with these sixty-four bytes of text.\n"
@@ -71,7 +71,7 @@ class Requests:
         with self.connect() as sock:
             sock.sendall(GET)
             self.assertEqual(Answer(sock.makefile("rb")).status, 200)
-        self.assertLess(time.monotonic() - started, FACTOR)
+        self.assertLess(time.monotonic() - started, SOON)
 
     def test_curl_gets_the_text(self):
         self.assertEqual(self.curl(self.url("/any/path?query=1")), BODY)
@@ -103,10 +103,12 @@ class Requests:
         with self.connect() as sock:
             file = sock.makefile("rb")
             for _ in range(2):
+                before = time.time()
                 sock.sendall(GET)
                 date = Answer(file).fields["Date"]
                 told = calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT"))
-                self.assertLessEqual(abs(time.time() - told), 1 + FACTOR, date)
+                self.assertGreaterEqual(told, before - 5, date)  # it is made once a second
+                self.assertLessEqual(told, time.time(), date)
                 time.sleep(1)
 
     def test_100_pipelined_requests_are_answered_together(self):
@@ -193,7 +195,8 @@ class Requests:
         self.assert_alive()
 
     def test_wrk_finds_no_error(self):
-        text = run("wrk", "-t1", "-c32", "-d2s", "--latency", self.url(), seconds=WAIT + 5).decode()
+        text = run("wrk", "-t1", "-c32", "-d2s", "--timeout", "20s", "--latency", self.url(),
+                   seconds=WAIT + 25).decode()
         self.assertNotRegex(text, "Socket errors|Non-2xx")
         rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
         print(f"wrk {self.SCHEME}: {rate:.0f} requests/s", file=sys.stderr)

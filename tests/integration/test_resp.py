@@ -89,13 +89,14 @@ class Differential(Beside):
         transcripts = []
         for port in (self.server.port, self.redis.port):
             with Connection(port) as connection:
-                got = [connection.call("FLUSHALL")]
-                got += [connection.call("SET", f"e:{i}", "v", "PX", "200") for i in range(20)]
-                got += [connection.call("RPUSH", "e:list", "a", "b"),
-                        connection.call("PEXPIRE", "e:list", "200"),
-                        connection.call("SET", "stays", "v", "PX", "200"),
-                        connection.call("PERSIST", "stays"), connection.call("EXISTS", "e:1")]
-                time.sleep(0.5)
+                first = [["FLUSHALL"]]
+                first += [["SET", f"e:{i}", "v", "PX", "1000"] for i in range(20)]
+                first += [["RPUSH", "e:list", "a", "b"], ["PEXPIRE", "e:list", "1000"],
+                          ["SET", "stays", "v", "PX", "1000"], ["PERSIST", "stays"],
+                          ["EXISTS", "e:1"]]
+                # At once: a machine that stands still meanwhile does not get into it.
+                got = connection.exchange(b"".join(encode(*words) for words in first), len(first))
+                time.sleep(1.5)
                 for words in (["GET", "e:1"], ["TTL", "e:2"], ["EXISTS", "e:3", "e:4", "stays"],
                               ["TYPE", "e:list"], ["LPUSH", "e:list", "c"], ["LLEN", "e:list"],
                               ["TTL", "e:list"], ["INCR", "e:5"], ["TTL", "e:5"],
@@ -115,11 +116,8 @@ class SelfTest(unittest.TestCase):
 
     def test_every_planted_difference_is_found(self):
         for seed, one_in in ((1, 10000), (2, 100)):
-            for _ in range(3):  # keys that expire differ by themselves when the machine stands still
-                number, missed, wrong = resp_differential.self_test(seed, COMMANDS, one_in)
-                print(f"{number} planted, one in {one_in}", flush=True)
-                if not wrong:
-                    break
+            number, missed, wrong = resp_differential.self_test(seed, COMMANDS, one_in)
+            print(f"{number} planted, one in {one_in}", flush=True)
             self.assertGreater(number, COMMANDS // one_in // 3)
             self.assertEqual((missed, wrong), ([], []))
 
@@ -266,16 +264,16 @@ class Linear(Case):
 
     def test_every_key_has_one_order(self):
         for seed in range(SEED, SEED + (4 if FACTOR == 1 else 2)):
-            for attempt in range(3):
+            for attempt in range(6):  # each smaller: how much meets is a matter of chance
                 history = resp_load.record(self.server.port, seed * 10 + attempt,
-                                           count=int(800 / FACTOR))
+                                           count=int(800 / FACTOR / (1 + attempt)))
                 try:
                     self.check(history, seed)
                     break
                 except Undecided as error:
                     print(f"seed {seed}, attempt {attempt}: {error}", flush=True)
             else:
-                self.fail("the search was too large three times")
+                self.fail("the search was too large six times")
         for key, operations in history.items():
             self.assertIsNotNone(self.check_changed(key, operations), f"{key}: planted, not found")
 
@@ -545,14 +543,17 @@ class Stopping(Case):
             sock.sendall((encode("GET", "large") * 100, encode("SUBSCRIBE", "c"), b"*1\r\n$4\r\nPI",
                           b"")[i % 4])
         time.sleep(0.3)
-        self.server.stop(seconds=15 * FACTOR)
+        self.server.stop(seconds=20 * FACTOR)
         for sock in socks:
             sock.close()
 
     def test_a_million_keys_are_no_reason_to_stop_slowly(self):
+        started = time.monotonic()
         run("redis-benchmark", "-p", str(self.server.port), "-n", str(int(500000 / FACTOR)), "-r",
             "1000000", "-P", "100", "-t", "set", "-q", seconds=12 * WAIT)
-        print(f"stopped in {self.server.stop(seconds=4 * FACTOR):.2f} s", flush=True)
+        filled = time.monotonic() - started
+        took = self.server.stop(seconds=max(4 * FACTOR, 2 * filled))
+        print(f"filled in {filled:.2f} s, stopped in {took:.2f} s", flush=True)
 
 
 class EpollByFile(Differential, Linear):

@@ -19,6 +19,7 @@ BIAS = "sched/bias.h"
 IDLE = "sched/idle.h"
 BARRIER = "sched/barrier.h"
 MODEL_MAILBOX = "tests/model/model_mailbox.c"
+MODEL_INBOX = "tests/model/model_inbox.c"
 MODEL_DETACH = "tests/model/model_detach.c"
 MODEL_PARK = "tests/model/model_park.c"
 
@@ -109,7 +110,26 @@ weft__mailbox_word(gen, WEFT__MAILBOX_IDLE));""",
     } while (""", """    weft_store32_relaxed(link, head);
     do {
     } while (""")],
-    "take_all_load_store": [(INBOX, "    return weft_exchange32_acq_rel(&inbox->head, 0);",
+    "hurry_looks_first": [(INBOX, "    return weft_exchange32_acq_rel(&inbox->head, 0); "
+                           "/* pairs with N1, both ways */",
+                           "    return weft__inbox_take(inbox);")],
+    "hurry_lowered_late": [(INBOX, "    weft_store32_relaxed(hurry, 0);\n", ""),
+                           (INBOX, "    return weft_exchange32_acq_rel(&inbox->head, 0); "
+                            "/* pairs with N1, both ways */",
+                            "    uint32_t index = weft_exchange32_acq_rel(&inbox->head, 0);\n"
+                            "    weft_store32_relaxed(hurry, 0);\n    return index;")],
+    "hurry_raised_early": [(MODEL_INBOX, """        weft__inbox_push(&world.inbox, index, \
+&world.links[index]);
+        world.pushed++;
+        if (hurried) {
+            weft__inbox_hurry(&world.hurry);
+        }""", """        if (hurried) {
+            weft__inbox_hurry(&world.hurry);
+        }
+        weft__inbox_push(&world.inbox, index, &world.links[index]);
+        world.pushed++;""")],
+    "take_all_load_store": [(INBOX, "    return weft_exchange32_acq_rel(&inbox->head, 0); "
+                             "/* pairs with N1 */",
                              """    uint32_t all = weft_load32_acquire(&inbox->head);
     weft_store32_release(&inbox->head, 0);
     return all;""")],

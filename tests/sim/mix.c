@@ -320,6 +320,7 @@ void mix_run(const mix_options *options, mix_report *ret_report) {
         return;
     }
     run->seed = options->seed;
+    run->priorities = options->priorities;
     weft__sim_observe(run->sim, options->observe, options->cookie);
     profile_draw(run);
     weft_cq *queue = NULL;

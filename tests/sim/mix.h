@@ -167,6 +167,7 @@ struct mix {
     const weft_type *types[MIX_KINDS];
     struct mix_profile profile;
     uint64_t seed;
+    bool priorities;
     bool stopping;
     bool failed;
     char text[256];
@@ -213,6 +214,7 @@ typedef struct mix_options {
     uint64_t seed;
     uint32_t schedulers;    /* 0: drawn */
     uint32_t nest_max;      /* builds with points */
+    bool priorities;        /* actors draw one; false: all are normal */
     sim_observe_fn observe; /* may be NULL */
     void *cookie;
 } mix_options;

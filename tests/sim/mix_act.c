@@ -326,6 +326,7 @@ struct mix_actor *mix_spawn_prepare(struct mix *mix, uint32_t parent, enum mix_k
         .arg_size = sizeof(spawn_argument),
         .scheduler = (uint32_t)mix_below(mix, (uint64_t)weft_runtime_schedulers(mix->runtime) + 1),
         .pin = mix_percent(mix, mix->profile.pin_percent),
+        .priority = mix->priorities ? (uint32_t)mix_below(mix, 3) : 0,
     };
     return actor;
 }

@@ -276,6 +276,11 @@ static int actor_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
     case WEFT_MSG_IO:
         mix_fail(mix, "actor %u has no socket, and hears of one", self->number);
         break;
+    case WEFT_MSG_EXIT:
+    case WEFT_MSG_DOWN:
+    case WEFT_MSG_UP:
+        mix_fail(mix, "actor %u is tied to nobody, and hears of an end", self->number);
+        break;
     }
     int result = self->kind == MIX_KIND_DEAD ? WEFT_CONTINUE : actor_acts(self, ctx);
     mix_point(mix);

@@ -22,8 +22,8 @@
 enum {
     PER_SOURCE = 4000, /* connections from one address of the loopback */
     ASK_EVERY = 8,     /* new connections for each question to one that has answered before */
-    PATIENCE_S = 20,   /* for anything one connection does */
-    ORDER_S = 60,      /* for everything one order does */
+    PATIENCE_S = 40,   /* for anything one connection does */
+    ORDER_S = 200,     /* for everything one order does */
 };
 
 /* The connections of this process. */
@@ -270,6 +270,15 @@ void clients_start(struct client *clients, uint32_t capacity) {
     }
 }
 
+/* A ring that the server's half has closed interrupts what waits with a time limit. */
+static ssize_t receive_report(int link, struct client_report *report) {
+    ssize_t size;
+    do { /* bounded by the interruptions */
+        size = recv(link, report, sizeof(*report), 0);
+    } while (size < 0 && errno == EINTR);
+    return size;
+}
+
 struct client_report clients_order(const struct client *clients, const struct client_order *order) {
     for (uint32_t i = 0; i < CLIENTS; i++) {
         ssize_t size = send(clients[i].link, order, sizeof(*order), MSG_NOSIGNAL);
@@ -278,7 +287,7 @@ struct client_report clients_order(const struct client *clients, const struct cl
     struct client_report sum = {.held = 0};
     for (uint32_t i = 0; i < CLIENTS; i++) {
         struct client_report report;
-        ssize_t size = recv(clients[i].link, &report, sizeof(report), 0);
+        ssize_t size = receive_report(clients[i].link, &report);
         REQUIRE(size == (ssize_t)sizeof(report), "client %u: %s", i,
                 size == 0 ? "it has ended" : strerror(errno));
         sum.held += report.held;

@@ -9,13 +9,13 @@
  */
 #define _GNU_SOURCE
 #include "stress.h"
+#include "rounds.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static uint64_t current_seed;
 
@@ -27,18 +27,6 @@ void stress_fail(const char *format, ...) {
     va_end(arguments);
     (void)fprintf(stderr, "stress: seed %llu: %s\n", (unsigned long long)current_seed, text);
     abort();
-}
-
-static uint64_t now_ns(void) {
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-static void sleep_ns(uint64_t ns) {
-    struct timespec time = {.tv_sec = (time_t)(ns / 1000000000u),
-                            .tv_nsec = (long)(ns % 1000000000u)};
-    (void)nanosleep(&time, NULL);
 }
 
 /* ---- an allocator that keeps books ---------------------------------------------------------- */
@@ -170,16 +158,19 @@ static void report(struct stress *stress, bool quiet) {
     if (weft_stats_read(stress->runtime, WEFT_STATS_ALL, &stats) != 0) {
         stress_fail("statistics could not be read");
     }
-    (void)printf(
-        "seed %llu: %s end, %llu actors, %llu messages, %llu calls, %llu timers, "
-        "%llu dead, %llu dropped, %llu expired, %llu late, %llu READY, %llu stolen\n",
-        (unsigned long long)stress->seed, quiet ? "quiet" : "abrupt",
-        (unsigned long long)stats.spawns, (unsigned long long)stats.messages_sent,
-        (unsigned long long)stress_get(stress, STRESS_CALLS),
-        (unsigned long long)stress_get(stress, STRESS_TIMERS),
-        (unsigned long long)stats.messages_dead, (unsigned long long)stats.messages_dropped,
-        (unsigned long long)stats.requests_expired, (unsigned long long)stats.replies_late,
-        (unsigned long long)stress_get(stress, STRESS_READIES), (unsigned long long)stats.stolen);
+    (void)printf("seed %llu: %s end, %llu actors, %llu messages, %llu calls, %llu timers, "
+                 "%llu dead, %llu dropped, %llu expired, %llu late, %llu READY, %llu stolen, "
+                 "turns %llu high, %llu low of %llu\n",
+                 (unsigned long long)stress->seed, quiet ? "quiet" : "abrupt",
+                 (unsigned long long)stats.spawns, (unsigned long long)stats.messages_sent,
+                 (unsigned long long)stress_get(stress, STRESS_CALLS),
+                 (unsigned long long)stress_get(stress, STRESS_TIMERS),
+                 (unsigned long long)stats.messages_dead,
+                 (unsigned long long)stats.messages_dropped,
+                 (unsigned long long)stats.requests_expired, (unsigned long long)stats.replies_late,
+                 (unsigned long long)stress_get(stress, STRESS_READIES),
+                 (unsigned long long)stats.stolen, (unsigned long long)stats.runs_high,
+                 (unsigned long long)stats.runs_low, (unsigned long long)stats.runs);
     (void)fflush(stdout);
 }
 
@@ -229,7 +220,7 @@ static void begin(struct stress *stress, struct books *books) {
 }
 
 static void stop(struct stress *stress) {
-    uint64_t until_ns = now_ns() + 60000000000u;
+    uint64_t until_ns = now_ns() + ROUND_PATIENCE_NS;
     int result;
     while ((result = weft_runtime_stop(stress->runtime, 100000000)) == -ETIMEDOUT) {
         if (now_ns() > until_ns) {
@@ -264,7 +255,7 @@ static void run_round(uint64_t seed, uint32_t schedulers, uint64_t run_ns) {
     sleep_ns(run_ns);
     bool quiet = seed % 2 == 0;
     if (quiet) {
-        wait_quiet(stress, UINT64_C(60000000000));
+        wait_quiet(stress, ROUND_PATIENCE_NS);
         atomic_store(&stress->leaving, 1);
         stop(stress);
     } else {
@@ -287,27 +278,6 @@ static void run_round(uint64_t seed, uint32_t schedulers, uint64_t run_ns) {
     free(stress);
 }
 
-static uint64_t option(int argc, char **argv, const char *name, uint64_t otherwise) {
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], name) == 0) {
-            return strtoull(argv[i + 1], NULL, 0);
-        }
-    }
-    return otherwise;
-}
-
 int main(int argc, char **argv) {
-    uint64_t seconds = option(argc, argv, "--seconds", 3);
-    uint32_t schedulers = (uint32_t)option(argc, argv, "--schedulers", 2);
-    uint64_t seed = option(argc, argv, "--seed", 1);
-    if (argc % 2 == 0 || schedulers == 0 || schedulers > WEFT_SCHEDULERS_MAX) {
-        (void)fprintf(stderr, "usage: stress [--seconds N] [--schedulers N] [--seed N]\n");
-        return EXIT_FAILURE;
-    }
-    uint64_t until_ns = now_ns() + seconds * 1000000000u;
-    uint64_t round_ns = seconds <= 3 ? 700000000u : 1500000000u;
-    while (now_ns() < until_ns) {
-        run_round(seed++, schedulers, round_ns);
-    }
-    return EXIT_SUCCESS;
+    return rounds_main(argc, argv, "stress", run_round);
 }

@@ -362,6 +362,11 @@ static void act_job(struct actor *self, weft_ctx *ctx) {
     }
 }
 
+/* In every other round all are normal. */
+static uint32_t draw_priority(const struct stress *stress, uint64_t random) {
+    return stress->seed % 2 == 0 ? 0 : (uint32_t)(random >> 40) % (WEFT_PRIORITY_LOW + 1);
+}
+
 static void act_spawn(struct actor *self, weft_ctx *ctx) {
     struct stress *stress = self->stress;
     if (stress_get(stress, STRESS_SPAWNED) - stress_get(stress, STRESS_CLEANED) >
@@ -376,6 +381,7 @@ static void act_spawn(struct actor *self, weft_ctx *ctx) {
     options.scheduler = (random >> 8) % 4 == 0 || options.pin
                             ? (uint32_t)(random >> 16) % stress->schedulers + 1
                             : WEFT_ANY_SCHEDULER;
+    options.priority = draw_priority(stress, random);
     weft_pid pid;
     int result = weft_spawn_with(ctx, stress->types[arg.kind], &options, &pid);
     if (result == 0) {
@@ -698,6 +704,7 @@ weft_spawn_options stress_spawn_options(struct stress **arg, enum stress_kind ki
     if (random % 2 == 0) {
         options.scheduler = (uint32_t)(random >> 8) % (*arg)->schedulers + 1;
     }
+    options.priority = draw_priority(*arg, random);
     return options;
 }
 

@@ -309,6 +309,21 @@ static inline int line_pumps(weft_ctx *ctx, struct line *line, weft_msg *msg) {
     return WEFT_CONTINUE;
 }
 
+/* Writes before there is a connection. */
+static inline int line_greets(weft_ctx *ctx, struct line *line, weft_msg *msg) {
+    (void)line;
+    (void)msg;
+    ck_assert_int_eq(weft_stream_write(ctx, "hello", 5), 0);
+    return WEFT_CONTINUE;
+}
+
+/* Ends when it is told to. */
+static inline int line_ends(weft_ctx *ctx, struct line *line, weft_msg *msg) {
+    (void)ctx;
+    (void)line;
+    return weft_msg_kind(msg) == WEFT_MSG_USER ? WEFT_STOP : WEFT_CONTINUE;
+}
+
 /* ---- nets ---------------------------------------------------------------------------------- */
 
 struct net {
@@ -457,6 +472,13 @@ static inline bool line_act(struct net *net, struct line *line, job_fn fn, void 
     return true;
 }
 
+/* Tells a line to end, and waits until it has. */
+static inline void line_tell(struct net *net, struct line *line) {
+    eventually(line_now(line).inits == 1);
+    ck_assert_int_eq(weft_runtime_send(net->rig.runtime, line_now(line).pid, 1, NULL, 0), 0);
+    (void)line_over(line);
+}
+
 /* What a line's actor does on request: arg is where the result goes. */
 static inline void do_close(weft_ctx *ctx, void *arg) {
     *(int *)arg = weft_stream_close(ctx);
@@ -513,15 +535,24 @@ static inline int far_open(int receive_bytes) {
     return fd;
 }
 
-static inline void far_dial(int fd, uint16_t port) {
-    struct sockaddr_in address = far_address(port);
-    while (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
-        if (errno == EISCONN) { /* it went on after an interruption */
-            return;
+/* connect, whatever interrupts it: 0 or -errno. */
+static inline int far_join(int fd, const void *address, socklen_t size) {
+    while (connect(fd, address, size) != 0) { /* bounded by the interruptions */
+        if (errno == EISCONN) {               /* it went on after one */
+            return 0;
         }
-        ck_assert_msg(errno == EINTR || errno == EALREADY, "connect: %s", strerror(errno));
+        if (errno != EINTR && errno != EALREADY) {
+            return -errno;
+        }
         sleep_ns(100000);
     }
+    return 0;
+}
+
+static inline void far_dial(int fd, uint16_t port) {
+    struct sockaddr_in address = far_address(port);
+    int result = far_join(fd, &address, sizeof(address));
+    ck_assert_msg(result == 0, "connect: %s", strerror(-result));
 }
 
 static inline int far_connect(uint16_t port) {
@@ -539,6 +570,37 @@ static inline int far_listen(int backlog, uint16_t *ret_port) {
     ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
     *ret_port = ntohs(address.sin_port);
     return fd;
+}
+
+static inline bool far_connected(int fd) {
+    struct sockaddr_in peer;
+    socklen_t size = sizeof(peer);
+    return getpeername(fd, (struct sockaddr *)&peer, &size) == 0;
+}
+
+/* A listener that accepts nobody, and whose queue is full: the kernel answers no further connection. */
+struct silent {
+    int fd;
+    uint16_t port;
+    int fillers[4];
+};
+
+static inline void silent_make(struct silent *silent) {
+    silent->fd = far_listen(0, &silent->port);
+    struct sockaddr_in address = far_address(silent->port);
+    for (uint32_t i = 0; i < 4; i++) {
+        silent->fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        (void)connect(silent->fillers[i], (struct sockaddr *)&address, sizeof(address));
+    }
+    eventually(far_connected(silent->fillers[0])); /* it fills the queue */
+    sleep_ns(20 * MS_NS);
+}
+
+static inline void silent_end(struct silent *silent) {
+    for (uint32_t i = 0; i < 4; i++) {
+        ck_assert_int_eq(close(silent->fillers[i]), 0);
+    }
+    ck_assert_int_eq(close(silent->fd), 0);
 }
 
 static inline int far_accept(int listener) {

@@ -395,7 +395,7 @@ END_TEST
 static Suite *alloc_suite(void) {
     Suite *suite = suite_create("alloc");
     TCase *memory = tcase_create("memory");
-    tcase_set_timeout(memory, 100);
+    tcase_set_timeout(memory, 300);
     tcase_add_test(memory, the_scenario_works_with_enough_memory);
     tcase_add_test(memory, every_single_failure_is_an_error_and_nothing_else);
     tcase_add_test(memory, memory_that_stays_out_is_an_error_and_nothing_else);

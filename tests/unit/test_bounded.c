@@ -334,7 +334,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("bounded");
     TCase *tcase = tcase_create("bounded");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_loop_test(tcase, a_full_mailbox_refuses_and_has_room_again_later, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, each_refused_sender_gets_one_ready_at_the_low_water_mark, 1,
                         SCHEDULER_CASES);

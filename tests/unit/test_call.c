@@ -115,12 +115,14 @@ struct calls {
     uint32_t first;
     uint32_t count;
     uint64_t timeout_ns;
-    int result; /* of the last */
+    uint64_t started_ns; /* the actor's clock, which may be older than that outside */
+    int result;          /* of the last */
     int cancelled;
 };
 
 static void call(weft_ctx *ctx, void *arg) {
     struct calls *calls = arg;
+    calls->started_ns = weft_now_ns(ctx);
     for (uint32_t i = 0; i < calls->count; i++) {
         uint32_t token = calls->first + i;
         calls->result = weft_call(ctx, calls->target, calls->tag, &token, sizeof(token),
@@ -167,7 +169,7 @@ START_TEST(every_kind_of_answer_reaches_a_caller_outside) {
     for (size_t size = 0; size <= sizeof(data); size += size < 250 ? 1 : 50) {
         weft_msg *reply = NULL;
         ck_assert_int_eq(
-            weft_runtime_call(rig.runtime, host.pid, TAG_ECHO, data, size, S_NS, &reply), 0);
+            weft_runtime_call(rig.runtime, host.pid, TAG_ECHO, data, size, SOON_NS, &reply), 0);
         ck_assert_int_eq(weft_msg_kind(reply), WEFT_MSG_REPLY);
         ck_assert_uint_eq(weft_msg_tag(reply), TAG_ECHO);
         ck_assert_uint_eq(weft_msg_size(reply), size);
@@ -175,24 +177,25 @@ START_TEST(every_kind_of_answer_reaches_a_caller_outside) {
         weft_runtime_msg_release(rig.runtime, &reply);
         ck_assert_ptr_null(reply);
         ck_assert_int_eq(
-            weft_runtime_call(rig.runtime, host.pid, TAG_SUFFIX, data, size, S_NS, &reply), 0);
+            weft_runtime_call(rig.runtime, host.pid, TAG_SUFFIX, data, size, SOON_NS, &reply), 0);
         ck_assert_uint_eq(weft_msg_size(reply), size - size / 2);
         ck_assert_mem_eq(weft_msg_data(reply), data + size / 2, size - size / 2);
         weft_runtime_msg_release(rig.runtime, &reply);
     }
     weft_msg *reply = NULL;
-    ck_assert_int_eq(weft_runtime_call(rig.runtime, host.pid, TAG_LARGE, "x", 1, S_NS, &reply), 0);
+    ck_assert_int_eq(weft_runtime_call(rig.runtime, host.pid, TAG_LARGE, "x", 1, SOON_NS, &reply),
+                     0);
     ck_assert_uint_eq(weft_msg_size(reply), LARGE);
     ck_assert_mem_eq(weft_msg_data(reply), large, LARGE);
     weft_runtime_msg_release(rig.runtime, &reply);
-    ck_assert_int_eq(weft_runtime_call(rig.runtime, host.pid, TAG_BUF, "x", 1, S_NS, &reply), 0);
+    ck_assert_int_eq(weft_runtime_call(rig.runtime, host.pid, TAG_BUF, "x", 1, SOON_NS, &reply), 0);
     ck_assert_uint_eq(weft_msg_size(reply), 300);
     ck_assert_int_eq(((const char *)weft_msg_data(reply))[299], 'b');
     weft_runtime_msg_release(rig.runtime, &reply);
-    ck_assert_int_eq(ask(&rig, host.pid, TAG_IGNORE, S_NS), WEFT_E_NOREPLY);
-    ck_assert_int_eq(ask(&rig, host.pid, TAG_REFUSE, S_NS), -ENOTSUP);
+    ck_assert_int_eq(ask(&rig, host.pid, TAG_IGNORE, SOON_NS), WEFT_E_NOREPLY);
+    ck_assert_int_eq(ask(&rig, host.pid, TAG_REFUSE, SOON_NS), -ENOTSUP);
     ck_assert_int_eq(ask(&rig, host.pid, TAG_HOLD, 20 * MS_NS), -ETIMEDOUT);
-    ck_assert_int_eq(ask(&rig, weft_pid_none(), TAG_ECHO, S_NS), WEFT_E_NOPROC);
+    ck_assert_int_eq(ask(&rig, weft_pid_none(), TAG_ECHO, SOON_NS), WEFT_E_NOPROC);
     ck_assert_int_eq(weft_runtime_call(rig.runtime, host.pid, 1, NULL, 1, 0, &reply), -EINVAL);
     ck_assert_int_eq(weft_runtime_call(rig.runtime, host.pid, 1, NULL, 0, 0, NULL), -EINVAL);
     rig_stop(&rig);
@@ -292,7 +295,7 @@ START_TEST(a_forwarded_request_is_answered_by_whoever_has_it_last) {
         struct seen seen = reply_is(&probe, i, i, 0);
         ck_assert(weft_pid_equal(seen.sender, hosts[2].pid));
         ck_assert(weft_pid_equal(probe_at(&hosts[2].probe, 2 * i).sender, caller));
-        ck_assert_int_eq(ask(&rig, hosts[1].pid, TAG_PASS, 10 * S_NS), 0);
+        ck_assert_int_eq(ask(&rig, hosts[1].pid, TAG_PASS, SOON_NS), 0);
         ck_assert_uint_eq(probe_count(&hosts[2].probe), 2 * i + 2);
     }
     probe_fini(&probe);
@@ -323,7 +326,7 @@ START_TEST(a_dying_callee_answers_queued_and_held_requests_at_once) {
     uint64_t before_ns = clock_ns();
     weft_store32_release(&host.probe.gate, 1);
     eventually(probe_count(&probe) == 100);
-    ck_assert_uint_lt(clock_ns() - before_ns, 5 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);
     uint32_t gone = 0;
     for (uint32_t i = 0; i < 100; i++) {
         struct seen seen = probe_at(&probe, i);
@@ -355,7 +358,7 @@ START_TEST(a_blocking_call_ends_with_its_callee) {
     ck_assert_int_eq(pthread_create(&thread, NULL, kill_later, args), 0);
     uint64_t before_ns = clock_ns();
     ck_assert_int_eq(ask(&rig, host.pid, TAG_HOLD, 60 * S_NS), WEFT_E_NOPROC);
-    ck_assert_uint_lt(clock_ns() - before_ns, 10 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     rig_stop(&rig);
     probe_fini(&host.probe);
@@ -377,8 +380,8 @@ START_TEST(calls_time_out_in_time_and_late_replies_are_dropped) {
                               .first = i,
                               .count = 1,
                               .timeout_ns = (200 - 20 * i) * MS_NS};
-        started_ns[i] = clock_ns();
         act(&rig, caller, call, &calls);
+        started_ns[i] = calls.started_ns;
     }
     eventually(probe_count(&probe) == 10);
     uint32_t seen_tokens = 0;
@@ -390,8 +393,8 @@ START_TEST(calls_time_out_in_time_and_late_replies_are_dropped) {
         seen_tokens |= 1u << seen.token;
         uint64_t waited_ns = seen.at_ns - started_ns[seen.token];
         uint64_t timeout_ns = (200 - 20 * seen.token) * MS_NS;
-        ck_assert_uint_ge(waited_ns + 2 * MS_NS, timeout_ns); /* the clock of the turn may be old */
-        ck_assert_uint_lt(waited_ns, timeout_ns + 5 * S_NS);
+        ck_assert_uint_ge(waited_ns, timeout_ns);
+        ck_assert_uint_lt(waited_ns, timeout_ns + SOON_NS);
     }
     ck_assert_uint_eq(seen_tokens, 0x3ff);
     act(&rig, host.pid, answer_in_random_order, &host.server);
@@ -408,7 +411,7 @@ END_TEST
 static void check_deadline(weft_ctx *ctx, void *arg) {
     uint64_t deadline_ns = weft_deadline(weft_current(ctx));
     ck_assert_uint_gt(deadline_ns, weft_now_ns(ctx));
-    ck_assert_uint_lt(deadline_ns, weft_now_ns(ctx) + 61 * S_NS);
+    ck_assert_uint_lt(deadline_ns, weft_now_ns(ctx) + 60 * S_NS + SOON_NS); /* of act */
     (void)arg;
 }
 
@@ -669,7 +672,7 @@ END_TEST
 static void call_blocking(weft_ctx *ctx, void *arg) {
     weft_msg *reply = NULL;
     *(int *)arg =
-        weft_runtime_call(weft_runtime_of(ctx), weft_self(ctx), TAG_ECHO, NULL, 0, S_NS, &reply);
+        weft_runtime_call(weft_runtime_of(ctx), weft_self(ctx), TAG_ECHO, NULL, 0, SOON_NS, &reply);
     ck_assert_int_eq(weft_runtime_stop(weft_runtime_of(ctx), 0), -EDEADLK);
 }
 
@@ -687,7 +690,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("call");
     TCase *tcase = tcase_create("call");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_loop_test(tcase, every_kind_of_answer_reaches_a_caller_outside, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, every_kind_of_answer_reaches_a_calling_actor, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, deferred_replies_in_any_order_find_their_calls, 0, SCHEDULER_CASES);

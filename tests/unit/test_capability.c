@@ -3,9 +3,7 @@
  * Capabilities: what a node offers. Adding, giving up and replacing; what becomes of the actors of
  * one that is given up; and the questions about names, nodes and shards.
  */
-#include "tests/unit/virtual_support.h"
-
-#include "tests/unit/store_support.h"
+#include "tests/unit/store_rig.h"
 
 #if defined(WEFT_TSAN)
 enum { SLOWER = 10 };
@@ -284,24 +282,6 @@ END_TEST
 
 /* ---- with saving ----------------------------------------------------------------------------- */
 
-static struct faulty faulty;
-
-static struct vrig start_saving(int number) {
-    faulty_init(&faulty, 7);
-    weft_type_def def = cell_def("cell");
-    def.save = cell_save;
-    def.restore = cell_restore;
-    def.store = &faulty.store;
-    def.store_timeout_ns = 20 * S_NS;
-    return vrig_start_def(schedulers_of(number), &def);
-}
-
-static void stop_saving(struct vrig *vrig) {
-    faulty_drop(&faulty);
-    vrig_stop(vrig);
-    faulty_fini(&faulty);
-}
-
 START_TEST(states_are_saved_and_come_back_when_it_is_offered_again) {
     struct vrig vrig = start_saving(_i);
     enum { ACTORS = 100 };
@@ -327,7 +307,7 @@ END_TEST
 START_TEST(an_actor_that_is_saved_for_leaving_has_left_before_the_next_one) {
     struct vrig vrig = start_saving(_i);
     struct view before = ask(&vrig, "a", TAG_SET, 9);
-    faulty_plan(&faulty, (struct faulty_plan){.delay = 100});
+    hold_store();
     ck_assert_int_eq(give_up(&vrig.rig, "chat"), 0);
     eventually(faulty_waiting(&faulty) == 1);
     nobody_offers(&vrig, "a");
@@ -340,8 +320,7 @@ START_TEST(an_actor_that_is_saved_for_leaving_has_left_before_the_next_one) {
     ck_assert_int_eq(weft_cq_vcall(queue, &request, 1, NULL), 0);
     sleep_ns(20 * MS_NS);
     ck_assert_uint_eq(atomic_load(&world.births), 1);
-    faulty_plan(&faulty, (struct faulty_plan){0});
-    ck_assert(faulty_step(&faulty));
+    step_on();
     eventually(weft_cq_next(queue, &completion) == 1);
     ck_assert(completion.status == 0 || completion.status == WEFT_E_REBALANCING);
     if (completion.status == 0) {
@@ -564,9 +543,9 @@ static Suite *capability_suite(void) {
     TCase *names = tcase_create("names");
     TCase *ends = tcase_create("ends");
     TCase *nodes = tcase_create("nodes");
-    tcase_set_timeout(names, 60);
-    tcase_set_timeout(ends, 60);
-    tcase_set_timeout(nodes, 60);
+    tcase_set_timeout(names, 180);
+    tcase_set_timeout(ends, 180);
+    tcase_set_timeout(nodes, 180);
     tcase_add_test(names, registering_adds_and_does_not_replace);
     tcase_add_test(names, empty_lists_are_fine);
     tcase_add_test(names, a_wrong_name_leaves_everything_as_it_was);

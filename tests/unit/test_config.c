@@ -6,33 +6,13 @@
  */
 #define _GNU_SOURCE 1
 
-#include "core/config.h"
+#include "tests/unit/config_support.h"
 
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <weft/shard.h>
-
-enum { ERROR_BYTES = 512 };
-
-static weft_config config_init(void) {
-    weft_config config;
-    memset(&config, 0, sizeof(config));
-    config.struct_size = WEFT_CONFIG_INIT;
-    return config;
-}
-
-/* Sets a key that must be right, in an empty configuration. */
-static weft_config config_with(const char *key, const char *value) {
-    char error[ERROR_BYTES];
-    weft_config config = config_init();
-    int result = weft_config_set(&config, key, value, error, sizeof(error));
-    ck_assert_msg(result == 0, "%s = %s: %s", key, value, error);
-    ck_assert_str_eq(error, "");
-    return config;
-}
 
 /* A value that must be refused, with a line that names all, and change nothing. */
 static void assert_refused(const char *key, const char *value) {
@@ -197,6 +177,10 @@ static const struct {
     {"shard.remember", "0", "0"},
     {"shard.remember", "1M", "1M"},
     {"shard.store_timeout", "250ms", "250ms"},
+    {"process.stack", "16K", "16K"},
+    {"process.stack", "131072", "128K"},
+    {"process.stacks", "0", "0"},
+    {"process.stacks", "64K", "64K"},
 };
 
 START_TEST(every_key_round_trips_from_text) {

@@ -6,9 +6,8 @@
  */
 #define _GNU_SOURCE 1
 
-#include "core/config.h"
+#include "tests/unit/config_support.h"
 
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ERROR_BYTES = 512, PATH_BYTES = 64, LINE_MAX_BYTES = 198 };
-
-static weft_config config_init(void) {
-    weft_config config;
-    memset(&config, 0, sizeof(config));
-    config.struct_size = WEFT_CONFIG_INIT;
-    return config;
-}
+enum { PATH_BYTES = 64, LINE_MAX_BYTES = 198 };
 
 /* A file with these bytes; the caller closes the descriptor. */
 static int file_create(const void *bytes, size_t size, char *path) {
@@ -223,7 +215,7 @@ END_TEST
 
 START_TEST(an_unknown_section_is_an_error_even_when_it_is_empty) {
     static const char *const sections = "sections are scheduler, actor, memory, blocking, "
-                                        "watchdog, log, io, shard";
+                                        "watchdog, log, io, shard, process";
     char line[ERROR_BYTES];
     snprintf(line, sizeof(line), "2: unknown section [shceduler]; %s", sections);
     assert_says("; one\n[shceduler]\n", line);
@@ -591,7 +583,7 @@ END_TEST
 static TCase *load_case(Suite *suite, const char *name) {
     TCase *tcase = tcase_create(name);
     tcase_add_checked_fixture(tcase, without_variables, NULL);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     suite_add_tcase(suite, tcase);
     return tcase;
 }

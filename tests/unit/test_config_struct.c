@@ -5,31 +5,11 @@
  */
 #define _GNU_SOURCE 1
 
-#include "core/config.h"
+#include "tests/unit/config_support.h"
 
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { ERROR_BYTES = 512 };
-
-static weft_config config_init(void) {
-    weft_config config;
-    memset(&config, 0, sizeof(config));
-    config.struct_size = WEFT_CONFIG_INIT;
-    return config;
-}
-
-/* Sets a key that must be right, in an empty configuration. */
-static weft_config config_with(const char *key, const char *value) {
-    char error[ERROR_BYTES];
-    weft_config config = config_init();
-    int result = weft_config_set(&config, key, value, error, sizeof(error));
-    ck_assert_msg(result == 0, "%s = %s: %s", key, value, error);
-    ck_assert_str_eq(error, "");
-    return config;
-}
 
 /* ---- structs of other sizes ---------------------------------------------------------------- */
 

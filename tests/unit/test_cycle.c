@@ -16,7 +16,7 @@ enum {
     FAN_MAX = 6,
     LONG = 10000,
     /* A circle is found at once. A call that is left to its timeout takes TIMEOUT_NS. */
-    PROMPT_S = 10,
+    PROMPT_S = 30,
 };
 #define TIMEOUT_NS (60 * S_NS)
 

@@ -18,7 +18,7 @@ enum {
     SERIALS = 20,
 };
 #define TIMEOUT_NS (100 * S_NS)
-#define PROMPT_NS  (20 * S_NS)
+#define PROMPT_NS  (90 * S_NS)
 
 struct member {
     struct crowd *crowd;
@@ -224,7 +224,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("cycle_crowd");
     TCase *loops = tcase_create("schedulers");
-    tcase_set_timeout(loops, 110);
+    tcase_set_timeout(loops, 300);
     tcase_add_loop_test(loops, test_no_circle_no_refusal, 0, SCHEDULER_CASES);
     tcase_add_loop_test(loops, test_no_circle_is_left_to_its_timeout, 0, SCHEDULER_CASES);
     suite_add_tcase(suite, loops);

@@ -13,7 +13,7 @@ enum {
     TAG_NEXT = 3,  /* asks the next one with TAG_LEAF */
     TAG_LEAF = 4,  /* answers */
     RING_MAX = 6,
-    PROMPT_S = 10,
+    PROMPT_S = 30,
 };
 #define TIMEOUT_NS (60 * S_NS)
 
@@ -159,7 +159,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("cycle_virtual");
     TCase *loops = tcase_create("schedulers");
-    tcase_set_timeout(loops, 110);
+    tcase_set_timeout(loops, 300);
     tcase_add_loop_test(loops, test_virtual_circle_is_answered_at_once, 0, SCHEDULER_CASES);
     tcase_add_loop_test(loops, test_virtual_crossing_calls_end, 0, SCHEDULER_CASES);
     suite_add_tcase(suite, loops);

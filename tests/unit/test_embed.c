@@ -55,13 +55,17 @@ START_TEST(an_idle_runtime_does_not_wake_up) {
     }
     settle(&rig, pid);
     eventually(rig_gauges(&rig).schedulers_parked == 4);
-    sleep_ns(200 * MS_NS); /* the watchdog looks a few more times */
-    uint32_t threads;
-    uint64_t before = switches(&threads);
-    ck_assert_uint_eq(threads, 4 + 4 + 1);
-    sleep_ns(S_NS);
-    uint64_t after = switches(&threads);
-    ck_assert_uint_eq(after - before, 0);
+    uint32_t threads = 0;
+    eventually((switches(&threads), threads == 4 + 4 + 1)); /* they name themselves */
+    /* The watchdog looks a few more times, and on a busy machine it takes a while until everybody
+     * sleeps. A thread that wakes up by itself never lets a second pass. */
+    uint64_t until_ns = clock_ns() + SOON_NS;
+    uint64_t before;
+    do {
+        ck_assert_uint_lt(clock_ns(), until_ns);
+        before = switches(&threads);
+        sleep_ns(S_NS);
+    } while (switches(&threads) != before);
     settle(&rig, pid); /* and it wakes up when it has to */
     rig_stop(&rig);
     probe_fini(&probe);
@@ -82,7 +86,7 @@ START_TEST(a_timer_wakes_an_idle_runtime_once) {
     eventually(probe_count(&probe) == 1);
     uint64_t took_ns = probe_at(&probe, 0).at_ns - before_ns;
     ck_assert_uint_ge(took_ns, 300 * MS_NS);
-    ck_assert_uint_lt(took_ns, 2 * S_NS);
+    ck_assert_uint_lt(took_ns, SOON_NS);
     rig_stop(&rig);
     probe_fini(&probe);
 }
@@ -194,7 +198,7 @@ static void *ping_outside(void *arg) {
         weft_msg *reply = NULL;
         struct job job = {.fn = act_nothing};
         int result = weft_runtime_call(pinger->rig->runtime, pinger->pid, TAG_ACT, &job,
-                                       sizeof(job), 20 * S_NS, &reply);
+                                       sizeof(job), 2 * SOON_NS, &reply);
         ck_assert_int_eq(result, 0);
         weft_runtime_msg_release(pinger->rig->runtime, &reply);
     }
@@ -227,7 +231,7 @@ START_TEST(a_driven_scheduler_loses_no_wake_up) {
     }
     uint64_t turns = 0;
     while (atomic_load(&pingers[0].done) == 0 || atomic_load(&pingers[1].done) == 0) {
-        poll_and_drive(&rig, pin ? 10 * S_NS : 20 * MS_NS, &turns);
+        poll_and_drive(&rig, pin ? SOON_NS : 20 * MS_NS, &turns);
     }
     for (int i = 0; i < THREADS; i++) {
         (void)pthread_join(threads[i], NULL);
@@ -278,7 +282,7 @@ START_TEST(a_driven_scheduler_tells_its_next_timer) {
     act_driven(&rig, pid, start_timer, &delay_ns);
     uint64_t turns = 0;
     while (probe_count(&probe) == 0) {
-        poll_and_drive(&rig, 10 * S_NS, &turns);
+        poll_and_drive(&rig, SOON_NS, &turns);
     }
     ck_assert_uint_lt(turns, 20); /* the wheel may want to look a few times on the way */
     ck_assert_int_eq(weft_runtime_drive(rig.runtime, 0, 0), 0);
@@ -303,11 +307,11 @@ START_TEST(driving_ends_at_its_time_and_leaves_the_descriptor_readable) {
     ck_assert_int_eq(weft_runtime_send(rig.runtime, pid, 1, NULL, 0), 0);
     for (int i = 0; i < 10; i++) {
         struct pollfd fd = {.fd = weft_runtime_drive_fd(rig.runtime), .events = POLLIN};
-        ck_assert_int_eq(poll(&fd, 1, 5000), 1);
+        ck_assert_int_eq(poll(&fd, 1, 20000), 1);
         uint64_t before_ns = clock_ns();
         ck_assert_int_eq(weft_runtime_drive(rig.runtime, 2 * MS_NS, S_NS), 1);
         ck_assert_uint_ge(clock_ns() - before_ns, 2 * MS_NS);
-        ck_assert_uint_lt(clock_ns() - before_ns, S_NS);
+        ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS); /* else it is for ever */
     }
     ck_assert_uint_gt(probe_count(&probe), 10);
     rig_stop(&rig);
@@ -320,7 +324,7 @@ START_TEST(driving_waits_no_longer_than_asked) {
     uint64_t before_ns = clock_ns();
     ck_assert_int_eq(weft_runtime_drive(rig.runtime, 0, 50 * MS_NS), 0);
     ck_assert_uint_ge(clock_ns() - before_ns, 49 * MS_NS);
-    ck_assert_uint_lt(clock_ns() - before_ns, 2 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);
     rig_stop(&rig);
 }
 END_TEST
@@ -411,7 +415,7 @@ START_TEST(a_queue_completes_every_call_once) {
         ck_assert_int_eq(weft_cq_call(queue, pid, 1, NULL, 0, 0, 1), -EAGAIN);
         for (uint32_t done = 0; done < CALLS;) {
             struct pollfd fd = {.fd = weft_cq_fd(queue), .events = POLLIN};
-            ck_assert_int_eq(poll(&fd, 1, 10000), 1); /* readable while one may be waiting */
+            ck_assert_int_eq(poll(&fd, 1, 20000), 1); /* readable while one may be waiting */
             weft_completion completion;
             if (weft_cq_next(queue, &completion) == 1) { /* one at a time */
                 ck_assert_int_eq(completion.status, 0);
@@ -446,7 +450,8 @@ START_TEST(a_queue_tells_why_there_is_no_answer) {
     ck_assert_int_eq(weft_cq_create(rig.runtime, 8, &queue), 0);
     static const int statuses[] = {0, 0, -ETIMEDOUT, -ENOTSUP, WEFT_E_NOREPLY};
     for (uint32_t tag = 2; tag < 5; tag++) {
-        ck_assert_int_eq(weft_cq_call(queue, pid, tag, NULL, 0, 50 * MS_NS, tag), 0);
+        uint64_t timeout_ns = statuses[tag] == -ETIMEDOUT ? 50 * MS_NS : SOON_NS;
+        ck_assert_int_eq(weft_cq_call(queue, pid, tag, NULL, 0, timeout_ns, tag), 0);
     }
     for (int i = 0; i < 3; i++) {
         while (weft_cq_next(queue, &completion) == 0) {
@@ -484,7 +489,7 @@ static Suite *embed_suite(void) {
     tcase_add_test(process, a_forked_child_may_exit);
     suite_add_tcase(suite, process);
     TCase *driven = tcase_create("driven");
-    tcase_set_timeout(driven, 60);
+    tcase_set_timeout(driven, 180);
     tcase_add_loop_test(driven, a_driven_scheduler_loses_no_wake_up, 0, 2 * SCHEDULER_CASES);
     tcase_add_test(driven, a_driven_scheduler_tells_its_next_timer);
     tcase_add_test(driven, driving_ends_at_its_time_and_leaves_the_descriptor_readable);

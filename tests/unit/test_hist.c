@@ -226,7 +226,7 @@ static Suite *hist_suite(void) {
     Suite *suite = suite_create("hist");
     TCase *tcase = tcase_create("histogram");
     tcase_add_checked_fixture(tcase, clear, NULL);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_test(tcase, the_buckets_cover_every_value_exactly_once);
     tcase_add_test(tcase, small_values_are_exact_and_others_within_a_sixteenth);
     tcase_add_test(tcase, the_index_never_falls_as_values_rise);

@@ -358,7 +358,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("pool");
     TCase *tcase = tcase_create("pool");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_test(tcase, a_class_is_the_smallest_that_holds_the_bytes);
     tcase_add_test(tcase, cells_are_aligned_distinct_and_do_not_overlap);
     tcase_add_test(tcase, a_freed_cell_is_the_next_one_allocated);

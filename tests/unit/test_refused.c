@@ -118,7 +118,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("refused");
     TCase *tcase = tcase_create("refused");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_test(tcase, a_call_to_a_short_mailbox_is_never_refused);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

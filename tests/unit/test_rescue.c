@@ -415,7 +415,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("rescue");
     TCase *tcase = tcase_create("rescue");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_loop_test(tcase, a_kill_overtakes_what_waits_also_when_the_handler_takes_its_message,
                         0, 2);
     tcase_add_loop_test(tcase, a_sender_is_not_drawn_to_a_scheduler_nobody_drives, 0, 2);

@@ -212,7 +212,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("runq");
     TCase *tcase = tcase_create("runq");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_test(tcase, entries_leave_in_the_order_they_came);
     tcase_add_test(tcase, a_full_ring_refuses_and_keeps_what_it_has);
     tcase_add_test(tcase, a_thief_takes_half_rounded_up_and_at_most_its_room);

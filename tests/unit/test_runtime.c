@@ -474,15 +474,18 @@ START_TEST(the_blocking_pool_runs_some_queues_some_and_refuses_the_rest) {
     struct probe probe = PROBE_INIT;
     weft_pid pid = rig_spawn(&rig, &probe);
     struct jobs jobs = {.count = 2};
+    uint64_t before_ns = clock_ns();
     act(&rig, pid, submit_jobs, &jobs);
     eventually(weft_load32_acquire(&jobs.running) == 2);
+    uint64_t quick_ns = clock_ns() - before_ns; /* at most so long these two have waited */
+    uint64_t long_ns = 20 * MS_NS + 4 * quick_ns;
     jobs.count = 6;
     act(&rig, pid, submit_jobs, &jobs);
     for (uint32_t i = 0; i < 6; i++) {
         ck_assert_int_eq(jobs.results[i], i < 4 ? 0 : -EBUSY);
     }
     ck_assert_uint_eq(rig_gauges(&rig).blocking_queued, 4);
-    sleep_ns(20 * MS_NS);
+    sleep_ns(long_ns);
     weft_store32_release(&jobs.gate, 1);
     eventually(probe_count(&probe) == 6);
     for (uint32_t i = 0; i < 6; i++) {
@@ -496,8 +499,8 @@ START_TEST(the_blocking_pool_runs_some_queues_some_and_refuses_the_rest) {
     weft_histogram waited;
     ck_assert_int_eq(weft_histogram_read(rig.runtime, 0, WEFT_HISTOGRAM_BLOCKING_WAIT, &waited), 0);
     ck_assert_uint_eq(waited.count, 6);
-    ck_assert_uint_ge(waited.max, 20 * MS_NS);
-    ck_assert_uint_lt(weft_histogram_quantile(&waited, 100), 20 * MS_NS);
+    ck_assert_uint_ge(waited.max, long_ns);
+    ck_assert_uint_lt(weft_histogram_quantile(&waited, 100), long_ns);
     ck_assert_uint_eq(rig_gauges(&rig).blocking_queued, 0);
     rig_stop(&rig);
     probe_fini(&probe);
@@ -526,7 +529,7 @@ START_TEST(a_stop_waits_for_running_jobs_and_skips_queued_ones) {
     act(&rig, pid, submit_jobs, &jobs);
     eventually(weft_load32_acquire(&jobs.running) == 2);
     ck_assert_int_eq(weft_runtime_stop(rig.runtime, 20 * MS_NS), -ETIMEDOUT);
-    ck_assert(!is_alive(&rig, pid));
+    eventually(!is_alive(&rig, pid));
     weft_store32_release(&jobs.gate, 1);
     rig_stop(&rig);
     ck_assert_uint_eq(weft_load32_acquire(&jobs.ran), 2);
@@ -556,21 +559,31 @@ END_TEST
 
 struct logged {
     pthread_mutex_t lock;
-    uint32_t stuck;
+    uint32_t stuck; /* those of the type "stuck": under load others may be slow as well */
     uint32_t crashes;
     uint32_t starts;
     uint32_t stops;
     uint32_t invalid;
     uint32_t others;
-    char type[64];
     int64_t reason;
     uint64_t stuck_ms;
 };
 
+/* Is it about an actor of that type? */
+static bool names_type(const weft_log_event *event, const char *name) {
+    bool found = false;
+    for (uint32_t i = 0; i < event->field_count; i++) {
+        const weft_log_field *field = &event->fields[i];
+        found = found || (strcmp(field->key, "type") == 0 && strcmp(field->text, name) == 0);
+    }
+    return found;
+}
+
 static void log_event(void *cookie, enum weft_log_level level, const weft_log_event *event) {
     struct logged *logged = cookie;
     pthread_mutex_lock(&logged->lock);
-    uint32_t *count = strcmp(event->name, "watchdog.stuck") == 0   ? &logged->stuck
+    bool stuck = strcmp(event->name, "watchdog.stuck") == 0 && names_type(event, "stuck");
+    uint32_t *count = stuck                                        ? &logged->stuck
                       : strcmp(event->name, "actor.crash") == 0    ? &logged->crashes
                       : strcmp(event->name, "runtime.start") == 0  ? &logged->starts
                       : strcmp(event->name, "runtime.stop") == 0   ? &logged->stops
@@ -579,11 +592,9 @@ static void log_event(void *cookie, enum weft_log_level level, const weft_log_ev
     (*count)++;
     for (uint32_t i = 0; i < event->field_count; i++) {
         const weft_log_field *field = &event->fields[i];
-        if (strcmp(field->key, "type") == 0) {
-            (void)snprintf(logged->type, sizeof(logged->type), "%s", field->text);
-        } else if (strcmp(field->key, "reason") == 0) {
+        if (strcmp(field->key, "reason") == 0) {
             logged->reason = field->i64;
-        } else if (strcmp(field->key, "stuck_ms") == 0) {
+        } else if (stuck && strcmp(field->key, "stuck_ms") == 0) {
             logged->stuck_ms = field->u64;
         }
     }
@@ -619,15 +630,26 @@ static void start_timer(weft_ctx *ctx, void *arg) {
     ck_assert_int_eq(weft_timer_start(ctx, *(uint64_t *)arg, 3, 33, NULL), 0);
 }
 
-static weft_pid spawn_on(struct rig *rig, struct probe *probe, uint32_t scheduler, bool pin) {
+struct spot {
+    const weft_type *type;
+    uint32_t scheduler;
+    bool pin;
+};
+
+static weft_pid spawn_at(struct rig *rig, const struct spot *spot, struct probe *probe) {
     weft_spawn_options options = {.struct_size = WEFT_SPAWN_OPTIONS_INIT,
                                   .arg = &probe,
                                   .arg_size = sizeof(probe),
-                                  .scheduler = scheduler,
-                                  .pin = pin};
+                                  .scheduler = spot->scheduler,
+                                  .pin = spot->pin};
     weft_pid pid;
-    ck_assert_int_eq(weft_runtime_spawn(rig->runtime, rig->puppet, &options, &pid), 0);
+    ck_assert_int_eq(weft_runtime_spawn(rig->runtime, spot->type, &options, &pid), 0);
     return pid;
+}
+
+static weft_pid spawn_on(struct rig *rig, struct probe *probe, uint32_t scheduler, bool pin) {
+    struct spot spot = {.type = rig->puppet, .scheduler = scheduler, .pin = pin};
+    return spawn_at(rig, &spot, probe);
 }
 
 struct stuck_call {
@@ -665,30 +687,28 @@ START_TEST(what_waits_behind_a_stuck_handler_runs_elsewhere) {
     settle(&rig, outside_pid);
     uint64_t delay_ns = 60 * MS_NS;
     act(&rig, timed_pid, start_timer, &delay_ns);
-    struct stuck_call call = {.rig = &rig, .pid = spawn_on(&rig, NULL, 1, true), .behind = &behind};
+    weft_type_def def = puppet_def("stuck");
+    struct spot spot = {.type = rig_type(&rig, &def), .scheduler = 1, .pin = true};
+    struct stuck_call call = {.rig = &rig, .pid = spawn_at(&rig, &spot, NULL), .behind = &behind};
     pthread_t thread;
     ck_assert_int_eq(pthread_create(&thread, NULL, call_stuck, &call), 0);
     eventually(weft_load32_acquire(&gate.inside) != 0);
-    uint64_t stuck_ns = clock_ns();
     ck_assert_int_eq(weft_runtime_send(rig.runtime, outside_pid, 9, NULL, 0), 0);
     for (int i = 1; i < OTHERS; i++) {
-        eventually(probe_count(&probes[i]) == 1);
+        eventually(probe_count(&probes[i]) == 1); /* without a rescue it is never */
     }
     eventually(probe_count(&outside) == 1);
-    uint64_t rescued_ns = clock_ns() - stuck_ns;
     eventually(probe_count(&timed) == 1);
     eventually(logged_count(&logged, &logged.stuck) == 1);
     ck_assert_uint_eq(weft_load32_acquire(&gate.inside), 1); /* it is still stuck */
     ck_assert_uint_eq(probe_count(&probes[0]), 0);           /* pinned: it waits */
     ck_assert_uint_ge(rig_stats(&rig).rescued, 1);
-    ck_assert_str_eq(logged.type, "puppet");
     ck_assert_uint_ge(logged.stuck_ms, 40);
     weft_store32_release(&gate.gate, 1);
     (void)pthread_join(thread, NULL);
     eventually(probe_count(&probes[0]) == 1);
-    ck_assert_uint_eq(rig_stats(&rig).watchdog_stuck, 1); /* reported once */
-    /* A loaded machine may take longer; without a rescue it is for ever. */
-    ck_assert_uint_lt(rescued_ns, S_NS);
+    ck_assert_uint_eq(logged_count(&logged, &logged.stuck), 1); /* reported once */
+    ck_assert_uint_ge(rig_stats(&rig).watchdog_stuck, 1);
     rig_stop(&rig);
     for (int i = 0; i < OTHERS; i++) {
         probe_fini(&probes[i]);

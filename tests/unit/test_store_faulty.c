@@ -168,7 +168,7 @@ END_TEST
 static Suite *store_faulty_suite(void) {
     Suite *suite = suite_create("store_faulty");
     TCase *tcase = tcase_create("faulty");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_test(tcase, a_faulty_store_without_a_plan_is_a_good_one);
     tcase_add_loop_test(tcase, every_fate_is_what_it_says, 0, 3);
     tcase_add_test(tcase, delayed_operations_complete_once_each_in_another_order_and_from_a_helper);

@@ -484,7 +484,7 @@ static Suite *store_memory_suite(void) {
     tcase_add_test(tcase, bad_arguments_are_invalid);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("limits");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_test(tcase, no_put_exceeds_the_limit_and_what_goes_makes_room);
     tcase_add_test(tcase, without_memory_nothing_changes);
     tcase_add_test(tcase, a_get_without_memory_for_its_buffer_says_so);
@@ -493,7 +493,7 @@ static Suite *store_memory_suite(void) {
     tcase_add_test(tcase, random_operations_do_what_a_list_would);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("completions");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_test(tcase, a_completion_may_use_the_store);
     tcase_add_test(tcase, no_update_of_any_thread_is_lost);
     suite_add_tcase(suite, tcase);

@@ -170,17 +170,20 @@ START_TEST(an_idle_connection_times_out) {
     (void)line_open(pair.line);
     uint64_t start_ns = clock_ns();
     uint64_t last_ns = start_ns;
-    for (uint64_t i = 0; i < 10; i++) {
+    uint64_t sent = 0;
+    while (last_ns - start_ns < 700 * MS_NS) {
         sleep_ns(70 * MS_NS);
+        if (clock_ns() - last_ns > 300 * MS_NS) {
+            break; /* a machine that is busy with other things: it may time out by now */
+        }
         last_ns = clock_ns();
-        far_write(pair.fd, i, 1);
-        far_read(pair.fd, i, 1);
+        far_write(pair.fd, sent, 1);
+        far_read(pair.fd, sent++, 1);
     }
-    ck_assert_uint_gt(last_ns - start_ns, 600 * MS_NS);
     struct line line = line_closed(pair.line, -ETIMEDOUT);
-    ck_assert_uint_ge(line.closed_ns - last_ns, 590 * MS_NS);
-    ck_assert_uint_le(line.closed_ns - last_ns, 4 * S_NS);
-    ck_assert_uint_eq(line.bytes, 10);
+    ck_assert_uint_ge(line.closed_ns - last_ns, 500 * MS_NS); /* a turn's clock is old */
+    ck_assert_uint_le(line.closed_ns - last_ns, SOON_NS);
+    ck_assert_uint_eq(line.bytes, sent);
     ck_assert_uint_eq(rig_stats(&pair.net.rig).io_timeouts, 1);
     pair_stop(&pair);
 }
@@ -399,9 +402,9 @@ START_TEST(closing_waits_no_longer_than_it_was_told) {
     if (!pair_start(&pair, _i, &model, &stream)) {
         return;
     }
-    struct line line = line_closed(pair.line, -ETIMEDOUT); /* nobody reads */
-    ck_assert_uint_ge(line.closed_ns - line.open_ns, 290 * MS_NS);
-    ck_assert_uint_le(line.closed_ns - line.open_ns, 3 * S_NS);
+    struct line line = line_closed(pair.line, -ETIMEDOUT);         /* nobody reads */
+    ck_assert_uint_ge(line.closed_ns - line.open_ns, 200 * MS_NS); /* a turn's clock is old */
+    ck_assert_uint_le(line.closed_ns - line.open_ns, 4 * S_NS);    /* the default takes 5 */
     expect_order(&line, "OC");
     int error;
     ck_assert_uint_lt(far_drain(pair.fd, 0, &error), CLOSING_BYTES);
@@ -549,8 +552,8 @@ START_TEST(a_peer_that_goes_on_sending_does_not_hold_up_closing) {
         uint64_t start_ns = clock_ns();
         char bytes[1000] = {0};
         while (line_now(pair.line).ends == 0) {
-            (void)far_send(pair.fd, bytes, sizeof(bytes)); /* an error in the end */
-            ck_assert_uint_lt(clock_ns() - start_ns, 3 * S_NS);
+            (void)far_send(pair.fd, bytes, sizeof(bytes));     /* an error in the end */
+            ck_assert_uint_lt(clock_ns() - start_ns, SOON_NS); /* else it goes on for ever */
         }
         ck_assert_uint_eq(line_closed(pair.line, 0).bytes, 0);
         pair_stop(&pair);

@@ -11,7 +11,9 @@ enum { SLICES = 20000 };
 #else
 enum { SLICES = 200000 };
 #endif
-enum { KIB = 1 << 10, MIB = 1 << 20, KEPT = 40, SLICE = 100, STALL_MS = 150 };
+enum { KIB = 1 << 10, MIB = 1 << 20, KEPT = 40, SLICE = 100 };
+
+#define STALL_NS (150 * MS_NS)
 
 static uint64_t queued_of(weft_ctx *ctx) {
     weft_stream_info info = {.struct_size = WEFT_STREAM_INFO_INIT};
@@ -19,12 +21,12 @@ static uint64_t queued_of(weft_ctx *ctx) {
     return info.queued;
 }
 
-/* Sends the pattern until the other side takes no more for a while; how much it took. */
-static uint64_t far_stuff(int fd, uint64_t most) {
+/* Sends the pattern until the other side takes no more for so long; how much it took. */
+static uint64_t far_stuff(int fd, uint64_t most, uint64_t stall_ns) {
     unsigned char piece[PIECE_BYTES];
     uint64_t done = 0;
     uint64_t last_ns = clock_ns();
-    while (done < most && clock_ns() - last_ns < STALL_MS * MS_NS) {
+    while (done < most && clock_ns() - last_ns < stall_ns) {
         size_t size = most - done < sizeof(piece) ? (size_t)(most - done) : sizeof(piece);
         pattern_fill(piece, done, size);
         ssize_t sent = send(fd, piece, size, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -151,7 +153,7 @@ START_TEST(a_peer_that_does_not_read_is_read_no_further) {
     uint64_t sent[PEERS];
     for (uint32_t i = 0; i < PEERS; i++) {
         fds[i] = far_connect(port);
-        sent[i] = far_stuff(fds[i], 100 * MIB);
+        sent[i] = far_stuff(fds[i], 100 * MIB, STALL_NS);
         ck_assert_uint_lt(sent[i], 100 * MIB);
     }
     uint64_t heap = rig_gauges(&net.rig).heap_bytes - before;
@@ -168,6 +170,20 @@ START_TEST(a_peer_that_does_not_read_is_read_no_further) {
 }
 END_TEST
 
+/* Waits until a line that pumps can write no more: it stays as it is for some of its turns. */
+static void stuffed(struct net *net, struct line *line) {
+    weft_stream_info info = {0};
+    uint64_t queued = 0;
+    uint64_t until_ns = clock_ns() + SOON_NS;
+    for (uint32_t turns = 0; turns < 30; turns++) {
+        ck_assert_uint_lt(clock_ns(), until_ns);
+        sleep_ns(10 * MS_NS);
+        ck_assert(line_act(net, line, do_inspect, &info));
+        turns = info.queued > HIGH / 4 && info.queued == queued ? turns : 0;
+        queued = info.queued;
+    }
+}
+
 /* The line is full because nobody reads: what comes is read on only with READ_ALWAYS. */
 START_TEST(reading_goes_on_above_the_mark_only_when_asked_for) {
     for (uint32_t always = 0; always < 2; always++) {
@@ -183,8 +199,8 @@ START_TEST(reading_goes_on_above_the_mark_only_when_asked_for) {
         far_dial(fd, net_listen(&net, gate, &stream));
         struct line *line = &gate->lines[0];
         (void)line_open(line);
-        sleep_ns(300 * MS_NS); /* the kernel's buffers are full as well */
-        uint64_t sent = far_stuff(fd, 20 * MIB);
+        stuffed(&net, line); /* the kernel's buffers are full as well */
+        uint64_t sent = far_stuff(fd, 20 * MIB, always != 0 ? SOON_NS : STALL_NS);
         if (always != 0) {
             ck_assert_uint_eq(sent, 20 * MIB);
             eventually(line_now(line).bytes == 20 * MIB);
@@ -227,7 +243,7 @@ START_TEST(a_slow_handler_is_not_run_over) {
         return;
     }
     int fd = far_connect(net_listen(&net, gate, &stream));
-    uint64_t sent = far_stuff(fd, 100 * MIB);
+    uint64_t sent = far_stuff(fd, 100 * MIB, STALL_NS);
     ck_assert_uint_lt(sent, 100 * MIB);
     /* Behind a handler that sleeps its scheduler does not poll: bounded by one poll as well. */
     ck_assert_uint_le(rig_stats(&net.rig).io_received, 64 * KIB + 2 * 16 * 4 * KIB);

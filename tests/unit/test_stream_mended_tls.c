@@ -10,7 +10,7 @@
 
 enum { CROWD = 250 }; /* with the echo as many as there are lines */
 
-enum { EARLY = 600000, QUICK_SECONDS = 3 };
+enum { EARLY = 600000 };
 
 /* A server with a certificate of its own making, and who takes any. */
 struct fort {
@@ -130,11 +130,16 @@ static int64_t queued_now(struct net *net, struct line *line) {
     return lives ? (int64_t)info.queued : -1;
 }
 
-/* Waits for the queue to be something else than before; after 100 ms it stands. */
+/* A queue stands that is the same for so long, and in so many turns of its actor's scheduler: a busy
+ * machine gives it few. */
+#define STANDS_NS (100 * MS_NS)
+enum { STANDS_TURNS = 50 };
+
+/* Waits for the queue to be something else than before, or for it to stand. */
 static int64_t queued_after(struct net *net, struct line *line, int64_t before) {
-    uint64_t until_ns = clock_ns() + 100 * MS_NS;
+    uint64_t until_ns = clock_ns() + STANDS_NS;
     int64_t now = before;
-    while (now == before && clock_ns() < until_ns) {
+    for (uint32_t i = 0; now == before && (clock_ns() < until_ns || i < STANDS_TURNS); i++) {
         now = queued_now(net, line);
     }
     return now;
@@ -144,11 +149,11 @@ static int64_t queued_after(struct net *net, struct line *line, int64_t before) 
 static int64_t fill_kernel(struct net *net, struct line *line) {
     for (uint32_t i = 0; i < 2000; i++) { /* 32 MB */
         ck_assert(line_act(net, line, do_write_piece, NULL));
-        uint64_t until_ns = clock_ns() + 100 * MS_NS;
-        int64_t queued;
-        do {
+        uint64_t until_ns = clock_ns() + STANDS_NS;
+        int64_t queued = 1;
+        for (uint32_t k = 0; queued > 0 && (clock_ns() < until_ns || k < STANDS_TURNS); k++) {
             queued = queued_now(net, line);
-        } while (queued > 0 && clock_ns() < until_ns);
+        }
         if (queued > 0) {
             return queued;
         }
@@ -210,7 +215,7 @@ START_TEST(close_before_open_takes_linger_at_most) {
     struct line model = {.init = init_writes_and_closes};
     struct fort fort;
     weft_config config = net_config(1);
-    weft_stream_options stream = {.linger_ns = 200 * MS_NS};
+    weft_stream_options stream = {.linger_ns = 200 * MS_NS, .handshake_ns = 60 * S_NS};
     if (!fort_start(&fort, _i, &model, &config, &stream)) {
         return;
     }
@@ -218,8 +223,8 @@ START_TEST(close_before_open_takes_linger_at_most) {
     int fd = far_connect(fort.port); /* and says nothing */
     struct line now = line_over(&fort.gate->lines[0]);
     ck_assert_uint_eq(now.events[WEFT_IO_CLOSED], 1);
-    ck_assert_uint_ge(now.closed_ns - start_ns, 190 * MS_NS);
-    ck_assert_uint_le(now.closed_ns - start_ns, QUICK_SECONDS * S_NS);
+    ck_assert_uint_ge(now.closed_ns - start_ns, 100 * MS_NS); /* a turn's clock is old */
+    ck_assert_uint_le(now.closed_ns - start_ns, SOON_NS);
     ck_assert_int_eq(close(fd), 0);
     fort_stop(&fort);
 }
@@ -227,28 +232,9 @@ END_TEST
 
 /* ---- stopping ---------------------------------------------------------------------------------- */
 
-static int init_writes(weft_ctx *ctx, struct line *line, weft_msg *msg) {
-    (void)line;
-    (void)msg;
-    ck_assert_int_eq(weft_stream_write(ctx, "hello", 5), 0);
-    return WEFT_CONTINUE;
-}
-
-static int ends_when_told(weft_ctx *ctx, struct line *line, weft_msg *msg) {
-    (void)ctx;
-    (void)line;
-    return weft_msg_kind(msg) == WEFT_MSG_USER ? WEFT_STOP : WEFT_CONTINUE;
-}
-
-static void line_tell(struct net *net, struct line *line) {
-    eventually(line_now(line).inits == 1);
-    ck_assert_int_eq(weft_runtime_send(net->rig.runtime, line_now(line).pid, 1, NULL, 0), 0);
-    (void)line_over(line);
-}
-
 /* Both ends shake hands with who is silent, when their actors end. */
 START_TEST(stop_does_not_wait_for_handshakes_without_an_actor) {
-    struct line model = {.init = init_writes, .handler = ends_when_told};
+    struct line model = {.init = line_greets, .handler = line_ends};
     struct fort fort;
     weft_config config = net_config(2);
     weft_stream_options patient = {.linger_ns = WEFT_STREAM_NEVER, .handshake_ns = 60 * S_NS};
@@ -260,8 +246,8 @@ START_TEST(stop_does_not_wait_for_handshakes_without_an_actor) {
     int listener = far_listen(4, &port);
     struct line line;
     line_make(&line);
-    line.init = init_writes;
-    line.handler = ends_when_told;
+    line.init = line_greets;
+    line.handler = line_ends;
     snprintf(fort.text, sizeof(fort.text), "127.0.0.1:%u", port);
     weft_connect_options options = fort_options(&fort);
     options.stream = patient;
@@ -272,8 +258,8 @@ START_TEST(stop_does_not_wait_for_handshakes_without_an_actor) {
     line_tell(&fort.net, &line);
     line_tell(&fort.net, &fort.gate->lines[0]);
     uint64_t start_ns = clock_ns();
-    ck_assert_int_eq(weft_runtime_stop(fort.net.rig.runtime, 10 * S_NS), 0);
-    ck_assert_uint_le(clock_ns() - start_ns, QUICK_SECONDS * S_NS);
+    ck_assert_int_eq(weft_runtime_stop(fort.net.rig.runtime, 2 * SOON_NS), 0);
+    ck_assert_uint_le(clock_ns() - start_ns, SOON_NS);
     ck_assert_int_eq(close(client), 0);
     ck_assert_int_eq(close(server), 0);
     ck_assert_int_eq(close(listener), 0);
@@ -511,7 +497,7 @@ static int closes_after_the_reset(weft_ctx *ctx, struct line *line, weft_msg *ms
         ck_assert_int_eq(cut->aborts ? weft_stream_abort(ctx) : weft_stream_close(ctx), 0);
         cut->closed = true;
     }
-    sleep_ns(100000); /* so that the reset is seen before all is handled */
+    sleep_ns(MS_NS); /* so that the reset is seen before all is handled */
     return WEFT_CONTINUE;
 }
 
@@ -537,6 +523,7 @@ START_TEST(nothing_comes_after_close_also_when_the_peer_was_faster) {
     ck_assert_int_eq(setsockopt(hostile.fd, IPPROTO_TCP, TCP_CORK, &no, sizeof(no)), 0);
     eventually(weft_load32_acquire(&cut.inside) == 1);
     hostile_close(&hostile);
+    sleep_ns(50 * MS_NS); /* the reset arrives */
     weft_store32_release(&cut.gone, 1);
     struct line now = line_over(&fort.gate->lines[0]);
     ck_assert(cut.closed);
@@ -577,7 +564,7 @@ START_TEST(clients_that_fall_silent_keep_nobody_out) {
     (void)net_connect_with(&fort.net, fort_options(&fort), &line);
     struct line now = line_closed(&line, 0);
     ck_assert_uint_eq(now.bytes, 100000);
-    ck_assert_uint_le(now.open_ns - start_ns, 4 * S_NS);
+    ck_assert_uint_le(now.open_ns - start_ns, SOON_NS);
     for (uint32_t i = 0; i < SILENT + STUCK; i++) {
         ck_assert_int_eq(close(fds[i]), 0);
     }
@@ -598,7 +585,7 @@ static int echoes_or_waits(weft_ctx *ctx, struct line *line, weft_msg *msg) {
  * sent before. */
 static uint64_t echo_until_answered(int fd, const struct hostile *clients, uint32_t count) {
     uint64_t at = 1;
-    uint64_t until_ns = clock_ns() + 20 * S_NS;
+    uint64_t until_ns = clock_ns() + 60 * S_NS;
     for (uint32_t answered = 0; answered < count; at++) {
         ck_assert_uint_lt(clock_ns(), until_ns);
         far_write(fd, at, 1);

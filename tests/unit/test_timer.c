@@ -61,7 +61,7 @@ START_TEST(a_timer_fires_once_not_early_with_tag_and_token) {
         ck_assert_int_eq(seen.kind, WEFT_MSG_TIMER);
         ck_assert_uint_eq(seen.token, UINT64_MAX - seen.tag);
         ck_assert_uint_ge(seen.at_ns, plans[seen.tag].started_ns + delays_ns[seen.tag]);
-        ck_assert_uint_lt(seen.at_ns, plans[seen.tag].started_ns + delays_ns[seen.tag] + 5 * S_NS);
+        ck_assert_uint_lt(seen.at_ns, plans[seen.tag].started_ns + delays_ns[seen.tag] + SOON_NS);
         act(&rig, pid, cancel, &plans[i]);
         ck_assert(!plans[i].cancelled); /* it had fired */
     }
@@ -196,7 +196,7 @@ START_TEST(a_stale_handle_never_names_a_later_timer) {
     weft_pid pid = rig_spawn(&rig, &probe);
     weft_timer stale[50];
     for (uint32_t i = 0; i < 50; i++) {
-        struct plan plan = {.delay_ns = S_NS};
+        struct plan plan = {.delay_ns = 3600 * S_NS};
         act(&rig, pid, start_once, &plan);
         stale[i] = plan.timer;
         act(&rig, pid, cancel, &plan);
@@ -230,10 +230,11 @@ START_TEST(a_repeating_timer_keeps_its_phase_and_skips_what_it_missed) {
     plan.delay_ns = 10 * MS_NS;
     act(&rig, pid, start_repeat, &plan);
     ck_assert_int_eq(plan.result, 0);
-    eventually(probe_count(&probe) == 5);
+    eventually(probe_count(&probe) >= 5);
     uint64_t pause_ns = 55 * MS_NS;
     act(&rig, pid, sleep_in_handler, &pause_ns);
-    eventually(probe_count(&probe) >= 10);
+    uint32_t enough = probe_count(&probe) + 5;
+    eventually(probe_count(&probe) >= enough);
     act(&rig, pid, cancel, &plan);
     ck_assert(plan.cancelled);
     uint32_t count = probe_count(&probe);
@@ -264,6 +265,8 @@ START_TEST(a_delayed_send_reaches_self_others_and_dead_letters) {
     weft_pid listener = rig_spawn(&rig, &dead_letters);
     ck_assert_int_eq(weft_dead_letters(rig.runtime, listener), 0);
     weft_pid gone = rig_spawn(&rig, NULL);
+    ck_assert_int_eq(weft_runtime_kill_actor(rig.runtime, gone), 0);
+    eventually(!is_alive(&rig, gone)); /* before it is due, however slow this is */
     struct plan plans[3] = {
         {.delay_ns = 10 * MS_NS, .tag = 1, .token = 11, .target = pid},
         {.delay_ns = 5 * MS_NS, .tag = 2, .token = 22, .target = rig_spawn(&rig, &other)},
@@ -273,7 +276,6 @@ START_TEST(a_delayed_send_reaches_self_others_and_dead_letters) {
         act(&rig, pid, send_later, &plans[i]);
         ck_assert_int_eq(plans[i].result, 0);
     }
-    ck_assert_int_eq(weft_runtime_kill_actor(rig.runtime, gone), 0);
     struct probe *probes[3] = {&probe, &other, &dead_letters};
     for (uint32_t i = 0; i < 3; i++) {
         eventually(probe_count(probes[i]) == 1);
@@ -337,34 +339,46 @@ START_TEST(a_hundred_thousand_timers_of_one_actor_fire_once_each) {
 }
 END_TEST
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-enum { VANISH_MS = 1000 }; /* the actor has to be ended before it is due, on a slow machine too */
-#else
-enum { VANISH_MS = 50 };
-#endif
+enum { VANISH_MS = 50, VANISH_MS_MAX = 20000 };
+
+/* Three timers of an actor that ends before they are due. False: it did not end in time. */
+static bool vanish(struct rig *rig, weft_pid target, uint64_t delay_ns, bool kill) {
+    struct probe probe = PROBE_INIT;
+    uint32_t exits = (uint32_t)rig_stats(rig).exits;
+    weft_pid pid = rig_spawn(rig, &probe);
+    struct plan plan = {.delay_ns = delay_ns, .target = target};
+    uint64_t before_ns = clock_ns();
+    act(rig, pid, start_once, &plan);
+    uint64_t started_ns = plan.started_ns < before_ns ? plan.started_ns : before_ns;
+    act(rig, pid, start_repeat, &plan);
+    act(rig, pid, send_later, &plan);
+    ck_assert_int_eq(kill ? weft_runtime_kill_actor(rig->runtime, pid)
+                          : weft_runtime_stop_actor(rig->runtime, pid, 0),
+                     0);
+    eventually(rig_stats(rig).exits == exits + 1);
+    bool in_time = clock_ns() - started_ns < delay_ns;
+    ck_assert(!in_time || probe_count(&probe) == 0);
+    probe_fini(&probe);
+    return in_time;
+}
 
 START_TEST(timers_of_an_ended_actor_vanish) {
     struct rig rig = rig_start(schedulers_of(_i));
     struct probe other = PROBE_INIT;
     weft_pid target = rig_spawn(&rig, &other);
-    for (uint32_t round = 0; round < 20; round++) {
-        struct probe probe = PROBE_INIT;
-        weft_pid pid = rig_spawn(&rig, &probe);
-        struct plan plan = {.delay_ns = VANISH_MS * MS_NS, .target = target};
-        act(&rig, pid, start_once, &plan);
-        act(&rig, pid, start_repeat, &plan);
-        act(&rig, pid, send_later, &plan);
-        ck_assert_int_eq(round % 2 == 0 ? weft_runtime_kill_actor(rig.runtime, pid)
-                                        : weft_runtime_stop_actor(rig.runtime, pid, 0),
-                         0);
-        eventually(rig_stats(&rig).exits == round + 1);
-        ck_assert_uint_eq(probe_count(&probe), 0);
-        probe_fini(&probe);
+    uint64_t delay_ms = VANISH_MS; /* the slower the machine, the longer */
+    uint32_t late = 0;
+    for (uint32_t round = 0; round < 20;) {
+        ck_assert_uint_le(delay_ms, VANISH_MS_MAX);
+        bool in_time = vanish(&rig, target, delay_ms * MS_NS, round % 2 == 0);
+        round += in_time ? 1 : 0;
+        late += in_time ? 0 : 1;
+        delay_ms *= in_time ? 1 : 2;
     }
     eventually(rig_gauges(&rig).timers == 0);
-    sleep_ns((VANISH_MS + 10) * MS_NS);
+    sleep_ns((delay_ms + 10) * MS_NS);
     settle(&rig, target);
-    ck_assert_uint_eq(probe_count(&other), 0);
+    ck_assert_uint_le(probe_count(&other), late);
     struct plan plan = {.delay_ns = 3600 * S_NS}; /* and one that the stop has to remove */
     act(&rig, target, start_once, &plan);
     rig_stop(&rig);
@@ -377,12 +391,12 @@ START_TEST(timers_of_one_actor_are_limited) {
     config.timers_max = 10;
     struct rig rig = rig_start_with(&config);
     weft_pid pid = rig_spawn(&rig, NULL);
-    struct plan plan = {.delay_ns = S_NS, .target = pid};
+    struct plan plan = {.delay_ns = 3600 * S_NS, .target = pid};
     for (uint32_t i = 0; i < 10; i++) {
         act(&rig, pid, i % 3 == 0 ? start_once : i % 3 == 1 ? start_repeat : send_later, &plan);
         ck_assert_int_eq(plan.result, 0);
     }
-    struct plan more = {.delay_ns = S_NS, .target = pid};
+    struct plan more = {.delay_ns = 3600 * S_NS, .target = pid};
     act(&rig, pid, start_once, &more);
     ck_assert_int_eq(more.result, WEFT_E_LIMIT);
     act(&rig, pid, start_repeat, &more);
@@ -400,7 +414,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("timer");
     TCase *tcase = tcase_create("timer");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_loop_test(tcase, a_timer_fires_once_not_early_with_tag_and_token, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, a_cancelled_timer_never_fires, 0, SCHEDULER_CASES);
     tcase_add_loop_test(tcase, a_timer_is_cancelled_exactly_although_its_message_is_queued, 0,
@@ -416,7 +430,7 @@ int main(void) {
     tcase_add_test(tcase, timers_of_one_actor_are_limited);
     suite_add_tcase(suite, tcase);
     tcase = tcase_create("open");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_set_tags(tcase, "open");
     tcase_add_loop_test(tcase, a_timer_started_late_in_a_long_handler_is_not_early, 0,
                         SCHEDULER_CASES);

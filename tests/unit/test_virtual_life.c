@@ -54,7 +54,7 @@ START_TEST(twenty_crashers_in_a_row_harm_no_neighbour_of_their_shard) {
     for (uint32_t i = 0; i < CRASHERS; i++) {
         ck_assert_int_eq(try_ask(&vrig, ids[i], TAG_CRASH, 0), WEFT_E_CRASHED);
     }
-    ck_assert_uint_lt(clock_ns() - before_ns, 10 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);
     for (uint32_t i = 0; i < CRASHERS + QUIET; i++) {
         struct view view = ask(&vrig, ids[i], TAG_GET, 0);
         bool crashed = i < CRASHERS;
@@ -81,7 +81,7 @@ START_TEST(an_actor_that_waits_or_works_delays_no_neighbour) {
     for (uint32_t i = 0; i < 20 * QUIET; i++) {
         (void)ask(&vrig, ids[i % QUIET], TAG_ADD, 1); /* also the two themselves */
     }
-    ck_assert_uint_lt(clock_ns() - before_ns, 5 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);
     ck_assert_uint_eq(probe_count(&probe), 0);
     (void)ask(&vrig, ids[0], TAG_LET_GO, 0);
     ck_assert_int_eq(reply_at(&probe, 0).status, 0);
@@ -105,7 +105,7 @@ START_TEST(an_actor_that_blocks_its_thread_delays_no_neighbour) {
     for (uint32_t i = 1; i < QUIET; i++) {
         ck_assert_uint_eq(ask(&vrig, ids[i], TAG_GET, 0).value, i);
     }
-    ck_assert_uint_lt(clock_ns() - before_ns, 5 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);
     ck_assert_uint_eq(atomic_load(&world.inside), 1);
     atomic_store(&world.gate, 1);
     vrig_stop(&vrig);
@@ -132,7 +132,7 @@ START_TEST(a_slow_init_delays_only_its_own_key) {
     for (uint32_t i = 1; i < QUIET; i++) {
         ck_assert_uint_eq(ask(&vrig, ids[i], TAG_GET, 0).value, i == 1);
     }
-    ck_assert_uint_lt(clock_ns() - before_ns, 5 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);
     ck_assert_uint_eq(probe_count(&probe), 0);
     atomic_store(&world.gate, 1);
     expect_statuses(&probe, 10, 0);
@@ -153,7 +153,7 @@ START_TEST(a_cast_waits_for_nothing) {
     for (uint32_t i = 0; i < 1000; i++) {
         (void)tell(&vrig, "new", TAG_ADD, 1);
     }
-    ck_assert_uint_lt(clock_ns() - before_ns, 10 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);
     ck_assert_uint_eq(atomic_load(&world.handled), 0);
     atomic_store(&world.init_waits, false);
     atomic_store(&world.gate, 1);
@@ -255,7 +255,7 @@ static int travel(struct vrig *vrig, const char *hops) {
     weft_msg *reply = NULL;
     uint64_t before_ns = clock_ns();
     int result = weft_runtime_vcall(vrig->rig.runtime, &request, &reply, NULL);
-    ck_assert_msg(clock_ns() - before_ns < 5 * S_NS, "%s took too long", hops);
+    ck_assert_msg(clock_ns() - before_ns < SOON_NS, "%s took too long", hops);
     if (result == 0) {
         weft_runtime_msg_release(vrig->rig.runtime, &reply);
     }
@@ -357,7 +357,7 @@ START_TEST(a_crash_answers_everything_that_waits) {
     uint64_t before_ns = clock_ns();
     act(&vrig.rig, puppet, ask_batch, &batch);
     expect_statuses(&probe, 20, WEFT_E_CRASHED); /* what was held, asked and queued */
-    ck_assert_uint_lt(clock_ns() - before_ns, 5 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);
     struct view after = ask(&vrig, "a", TAG_GET, 0);
     ck_assert_uint_eq(after.value, 0);
     ck_assert_uint_eq(after.birth, 2);
@@ -554,7 +554,7 @@ START_TEST(an_init_that_always_stops_spares_the_others) {
     for (uint32_t i = 0; i < 100; i++) {
         ck_assert_uint_eq(ask(&vrig, "other", TAG_GET, 0).value, 1);
     }
-    ck_assert_uint_lt(clock_ns() - before_ns, 10 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);
     rig_stop(&vrig.rig);
 }
 END_TEST
@@ -706,7 +706,7 @@ END_TEST
 
 static TCase *life_case(Suite *suite, const char *name) {
     TCase *tcase = tcase_create(name);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     suite_add_tcase(suite, tcase);
     return tcase;
 }

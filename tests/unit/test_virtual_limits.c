@@ -26,7 +26,8 @@ static bool number_is_active(struct vrig *vrig, uint64_t id) {
 
 /* ---- idle time ------------------------------------------------------------------------------- */
 
-enum { IDLE_MS = 80, SLACK_MS = 5 };
+/* The clock of a turn is old when its thread had to wait for a processor in the middle of it. */
+enum { IDLE_MS = 200, SLACK_MS = IDLE_MS / 2 };
 
 START_TEST(an_idle_actor_is_passivated_soon_after_its_time_and_not_before) {
     weft_type_def def = cell_def("cell");
@@ -42,7 +43,7 @@ START_TEST(an_idle_actor_is_passivated_soon_after_its_time_and_not_before) {
         struct end end = end_at(i);
         ck_assert_int_eq(end.reason, 0);
         ck_assert_uint_ge(end.quiet_ns, (IDLE_MS - SLACK_MS) * MS_NS);
-        ck_assert_uint_lt(end.quiet_ns, 5 * S_NS);
+        ck_assert_uint_lt(end.quiet_ns, SOON_NS);
         struct view after = ask_number(&vrig, i, TAG_GET, 0);
         ck_assert_uint_eq(after.value, 0);
         ck_assert(!weft_pid_equal(after.pid, before[i].pid));
@@ -70,7 +71,7 @@ static void touch(struct vrig *vrig, int way, weft_pid pid) {
         (void)weft_runtime_send(vrig->rig.runtime, pid, TAG_GET, NULL, 0);
         break;
     default:
-        if (weft_runtime_call(vrig->rig.runtime, pid, TAG_GET, NULL, 0, S_NS, &reply) == 0) {
+        if (weft_runtime_call(vrig->rig.runtime, pid, TAG_GET, NULL, 0, SOON_NS, &reply) == 0) {
             weft_runtime_msg_release(vrig->rig.runtime, &reply);
         }
         break;
@@ -89,16 +90,17 @@ START_TEST(messages_that_come_often_keep_an_actor_alive) {
         uint64_t gap_ns = 0;
         uint64_t until_ns = last_ns + 1500 * MS_NS;
         while (clock_ns() < until_ns) {
-            uint64_t start_ns = clock_ns();
             sleep_ns(5 * MS_NS);
             touch(&vrig, _i, first.pid);
-            uint64_t gap = clock_ns() - start_ns;
+            uint64_t gap = clock_ns() - last_ns;
             gap_ns = gap > gap_ns ? gap : gap_ns;
+            last_ns += gap;
         }
-        done = gap_ns < 150 * MS_NS;
+        struct view last = ask(&vrig, "a", TAG_GET, 0);
+        done = gap_ns < 150 * MS_NS && clock_ns() - last_ns < 150 * MS_NS;
         if (done) {
-            ck_assert(weft_pid_equal(ask(&vrig, "a", TAG_GET, 0).pid, first.pid));
-            ck_assert_uint_gt(ask(&vrig, "a", TAG_GET, 0).handled, 20);
+            ck_assert(weft_pid_equal(last.pid, first.pid));
+            ck_assert_uint_gt(last.handled, 10);
         }
     }
     eventually(vrig_count(&vrig) == 0); /* and not for ever */
@@ -187,11 +189,12 @@ END_TEST
 /* ---- what keeps an actor ---------------------------------------------------------------------- */
 
 enum { KEPT_BY_TIMER, KEPT_BY_CALL, KEPT_BY_REQUEST, KEPT_BY_WORK, KEPT_WAYS };
-enum { UNDER_WAY_MS = 800 };
 
-/* What an actor has under way for UNDER_WAY_MS or until it is let go. */
+/* What an actor has under way until it is let go. */
 struct kept {
     struct vrig *vrig;
+    weft_timer timer;
+    _Atomic bool released;
     struct probe caller;
     weft_pid puppet;
     struct probe silent;
@@ -208,6 +211,28 @@ static void answer_it(weft_ctx *ctx, void *arg) {
     ck_assert_int_eq(weft_reply(ctx, &request, 1, NULL, 0), 0);
 }
 
+static void start_long_timer(weft_ctx *ctx, void *arg) {
+    struct kept *kept = arg;
+    ck_assert_int_eq(weft_timer_start(ctx, 3600 * S_NS, TAG_TIMER, 1, &kept->timer), 0);
+}
+
+static void start_short_timer(weft_ctx *ctx, void *arg) {
+    const struct kept *kept = arg;
+    ck_assert(weft_timer_cancel(ctx, kept->timer));
+    ck_assert_int_eq(weft_timer_start(ctx, MS_NS, TAG_TIMER, 1, NULL), 0);
+}
+
+static int work_until_released(void *arg) {
+    while (!atomic_load(&((struct kept *)arg)->released)) {
+        sleep_ns(100000);
+    }
+    return 0;
+}
+
+static void start_work(weft_ctx *ctx, void *arg) {
+    ck_assert_int_eq(weft_blocking(ctx, work_until_released, arg, 1), 0);
+}
+
 static void keep(struct kept *kept, struct vrig *vrig, int way) {
     *kept = (struct kept){.vrig = vrig, .caller = PROBE_INIT, .silent = PROBE_INIT};
     kept->silent.handler = take_it;
@@ -216,7 +241,7 @@ static void keep(struct kept *kept, struct vrig *vrig, int way) {
     weft_vrequest request = message(vrig, "a", TAG_LISTEN_HERE, NULL);
     switch (way) {
     case KEPT_BY_TIMER:
-        (void)ask(vrig, "a", TAG_TIMER, UNDER_WAY_MS * MS_NS);
+        act_in(vrig, "a", start_long_timer, kept);
         break;
     case KEPT_BY_CALL:
         request.payload = &kept->callee;
@@ -229,25 +254,26 @@ static void keep(struct kept *kept, struct vrig *vrig, int way) {
         (void)ask(vrig, "a", TAG_GET, 0);
         break;
     default:
-        (void)ask(vrig, "a", TAG_WORK, UNDER_WAY_MS * MS_NS);
+        act_in(vrig, "a", start_work, kept);
         break;
     }
 }
 
-/* Whether it is still under way; ends it, if it does not end by itself. */
-static bool let_go(struct kept *kept, int way) {
+static void let_go(struct kept *kept, int way) {
     switch (way) {
     case KEPT_BY_TIMER:
-        return atomic_load(&world.timers) == 0;
+        act_in(kept->vrig, "a", start_short_timer, kept);
+        break;
     case KEPT_BY_CALL:
         eventually(probe_count(&kept->silent) == 1);
         act(&kept->vrig->rig, kept->callee, answer_it, &kept->silent);
-        return true;
+        break;
     case KEPT_BY_REQUEST:
         (void)tell(kept->vrig, "a", TAG_LET_GO, 0);
-        return true;
+        break;
     default:
-        return atomic_load(&world.works) == 0;
+        atomic_store(&kept->released, true);
+        break;
     }
 }
 
@@ -258,9 +284,8 @@ START_TEST(an_actor_with_something_under_way_is_not_idle) {
     static struct kept kept;
     keep(&kept, &vrig, _i);
     sleep_ns(150 * MS_NS);
-    bool was_active = is_active(&vrig, "a");
-    ck_assert(was_active || !let_go(&kept, _i)); /* a slow machine: it had ended */
-    (void)let_go(&kept, _i);
+    ck_assert(is_active(&vrig, "a"));
+    let_go(&kept, _i);
     eventually(!is_active(&vrig, "a"));
     ck_assert_int_eq(end_at(0).reason, 0);
     ck_assert_uint_eq(atomic_load(&world.timers), _i == KEPT_BY_TIMER);
@@ -284,7 +309,7 @@ START_TEST(asking_an_actor_that_is_not_idle_changes_nothing) {
     struct view view = ask(&vrig, "a", TAG_GET, 0);
     ck_assert_int_eq(weft_runtime_passivate(vrig.rig.runtime, view.pid), 0);
     settle(&vrig.rig, view.pid);
-    (void)let_go(&kept, _i);
+    let_go(&kept, _i);
     eventually(atomic_load(&world.timers) + atomic_load(&world.works) +
                    atomic_load(&world.replies) + probe_count(&kept.caller) ==
                1);
@@ -681,9 +706,43 @@ START_TEST(no_more_are_activated_than_the_runtime_may_have) {
 }
 END_TEST
 
+enum { HEIRS = 20 };
+
+static struct vrig *heirs_vrig;
+
+/* The last thing it does is a message to the next one, which ends by that in turn, but for the last
+ * of them. */
+static void end_with_a_message(weft_ctx *ctx, void *state, int reason) {
+    uint64_t number = atomic_load(&world.deaths) + 1;
+    uint32_t tag = number < HEIRS ? TAG_STOP : TAG_SET;
+    weft_vrequest request = message(heirs_vrig, "a", tag, &number);
+    if (number <= HEIRS) {
+        ck_assert_int_eq(weft_vcast(ctx, &request, NULL), 0);
+    }
+    cell_terminate(ctx, state, reason);
+}
+
+START_TEST(one_that_ends_makes_room_for_the_next_of_its_address) {
+    weft_config config = rig_config(1);
+    config.actors_max = 1;
+    weft_type_def def = cell_def("cell");
+    def.terminate = end_with_a_message;
+    struct vrig vrig = vrig_start_config(&config, &def);
+    heirs_vrig = &vrig;
+    (void)tell(&vrig, "a", TAG_STOP, 0);
+    eventually(atomic_load(&world.births) == HEIRS + 1);
+    ck_assert_uint_eq(ask(&vrig, "a", TAG_GET, 0).value, HEIRS);
+    for (uint32_t i = 0; i < 10; i++) { /* one place went from hand to hand */
+        ck_assert_int_eq(try_ask(&vrig, "b", TAG_GET, 0), WEFT_E_LIMIT);
+    }
+    ck_assert_uint_eq(vrig_count(&vrig), 1);
+    vrig_stop(&vrig);
+}
+END_TEST
+
 static TCase *limits_case(Suite *suite, const char *name) {
     TCase *tcase = tcase_create(name);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     suite_add_tcase(suite, tcase);
     return tcase;
 }
@@ -720,6 +779,7 @@ static Suite *limits_suite(void) {
     tcase_add_loop_test(bytes, bytes_of_states_count_and_those_of_who_has_gone_do_not, 0, ALL);
     tcase_add_loop_test(bytes, an_actor_that_alone_is_too_large_still_answers, 0, ALL);
     tcase_add_test(bytes, no_more_are_activated_than_the_runtime_may_have);
+    tcase_add_test(bytes, one_that_ends_makes_room_for_the_next_of_its_address);
     return suite;
 }
 

@@ -292,7 +292,8 @@ END_TEST
 
 /* An allocator that counts, and fails the n-th request. */
 struct memory {
-    _Atomic uint64_t fail_at; /* from 1; 0: none */
+    _Atomic uint64_t fail_at;     /* from 1; 0: none */
+    _Atomic bool states_all_fail; /* of actors */
     _Atomic uint64_t requests;
     _Atomic uint64_t failed;
     _Atomic int64_t blocks;
@@ -308,8 +309,8 @@ static bool fails(struct memory *memory) {
 
 static void *memory_alloc(void *cookie, size_t size, const char *tag) {
     struct memory *memory = cookie;
-    (void)tag;
-    if (fails(memory)) {
+    bool state_fails = atomic_load(&memory->states_all_fail) && strcmp(tag, "state") == 0;
+    if (state_fails || fails(memory)) {
         return NULL;
     }
     size_t *block = malloc(16 + size);
@@ -453,7 +454,7 @@ static void use_address(struct scarce *scarce, const char *id, const weft_type *
         request.type = type;
         request.init_arg = "argument";
         request.init_arg_size = 8;
-        request.timeout_ns = 2 * S_NS;
+        request.timeout_ns = SOON_NS;
         (void)accept_result(
             scarce, i % 2 == 0 ? try_request(&scarce->vrig, &request, NULL)
                                : weft_runtime_vcast(scarce->vrig.rig.runtime, &request, NULL));
@@ -475,7 +476,7 @@ static void use_from_actor(struct scarce *scarce, const weft_type *puppet) {
         struct job job = {.fn = i < 4 ? puppet_ask_job : puppet_tell_job, .arg = &asking};
         weft_msg *reply = NULL;
         if (accept_result(scarce, weft_runtime_call(runtime, pid, TAG_ACT, &job, sizeof(job),
-                                                    2 * S_NS, &reply))) {
+                                                    SOON_NS, &reply))) {
             weft_runtime_msg_release(runtime, &reply);
             (void)accept_result(scarce, asking.result);
         }
@@ -537,7 +538,7 @@ static void use_everything(struct scarce *scarce) {
         uint64_t number = 1;
         (void)snprintf(id, sizeof(id), "%u", i);
         weft_vrequest request = message(&scarce->vrig, id, TAG_ADD, &number);
-        request.timeout_ns = 2 * S_NS;
+        request.timeout_ns = SOON_NS;
         (void)accept_result(scarce, try_request(&scarce->vrig, &request, NULL));
     }
     use_from_actor(scarce, puppet_type);
@@ -574,14 +575,48 @@ START_TEST(every_failure_of_an_allocation_is_an_error_and_nothing_else) {
 }
 END_TEST
 
+static struct scarce *scarce_now;
+
+/* It makes its successor itself, with the last memory there is. */
+static void end_in_need(weft_ctx *ctx, void *state, int reason) {
+    uint64_t one = 1;
+    if (atomic_load(&world.deaths) == 0) {
+        weft_vrequest request = message(&scarce_now->vrig, "a", TAG_ADD, &one);
+        ck_assert_int_eq(weft_vcast(ctx, &request, NULL), 0);
+        atomic_store(&scarce_now->memory.states_all_fail, true);
+    }
+    cell_terminate(ctx, state, reason);
+}
+
+START_TEST(what_is_left_goes_to_the_successor_that_is_there_and_needs_no_memory) {
+    static struct scarce scarce;
+    scarce_now = &scarce;
+    weft_config config = memory_config(&scarce.memory, 1);
+    weft_type_def def = cell_def("cell");
+    def.terminate = end_in_need;
+    scarce.vrig = vrig_start_config(&config, &def);
+    (void)tell(&scarce.vrig, "a", TAG_GATE, 0);
+    eventually(atomic_load(&world.inside) == 1);
+    (void)tell(&scarce.vrig, "a", TAG_STOP, 0);
+    for (uint32_t i = 0; i < 10; i++) {
+        (void)tell(&scarce.vrig, "a", TAG_ADD, 1);
+    }
+    atomic_store(&world.gate, 1);
+    eventually(atomic_load(&world.births) == 2);
+    ck_assert_uint_eq(ask(&scarce.vrig, "a", TAG_GET, 0).value, 11);
+    atomic_store(&scarce.memory.states_all_fail, false);
+    vrig_stop(&scarce.vrig);
+}
+END_TEST
+
 static Suite *outside_suite(void) {
     Suite *suite = suite_create("virtual_outside");
     TCase *threads = tcase_create("threads");
     TCase *queue = tcase_create("queue");
     TCase *scarce = tcase_create("memory");
-    tcase_set_timeout(threads, 60);
-    tcase_set_timeout(queue, 60);
-    tcase_set_timeout(scarce, 100);
+    tcase_set_timeout(threads, 180);
+    tcase_set_timeout(queue, 180);
+    tcase_set_timeout(scarce, 300);
     tcase_add_loop_test(threads, threads_that_race_for_a_key_find_one_actor, 0, SCHEDULER_CASES);
     tcase_add_loop_test(threads, a_blocking_call_inside_a_handler_is_refused_and_a_cast_is_not, 0,
                         SCHEDULER_CASES);
@@ -597,6 +632,7 @@ static Suite *outside_suite(void) {
     tcase_add_loop_test(scarce, a_stop_while_many_are_being_activated_leaves_nothing, 0,
                         2 * SCHEDULER_CASES);
     tcase_add_test(scarce, every_failure_of_an_allocation_is_an_error_and_nothing_else);
+    tcase_add_test(scarce, what_is_left_goes_to_the_successor_that_is_there_and_needs_no_memory);
     suite_add_tcase(suite, threads);
     suite_add_tcase(suite, queue);
     suite_add_tcase(suite, scarce);

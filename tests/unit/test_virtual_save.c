@@ -4,46 +4,7 @@
  * does meanwhile, and no message is lost while it is asked. The store is the faulty one of
  * store_support.h: a step completes one operation, so tests see what waits for it.
  */
-#include "tests/unit/virtual_support.h"
-
-#include "tests/unit/store_support.h"
-
-enum { SAVE_VERSION = 3 };
-
-static struct faulty faulty;
-
-static weft_type_def saved_def(void) {
-    weft_type_def def = cell_def("cell");
-    def.save = cell_save;
-    def.restore = cell_restore;
-    def.store = &faulty.store;
-    def.save_version = SAVE_VERSION;
-    def.store_timeout_ns = 20 * S_NS;
-    return def;
-}
-
-static struct vrig start_saving(int number) {
-    faulty_init(&faulty, 1);
-    weft_type_def def = saved_def();
-    return vrig_start_def(schedulers_of(number), &def);
-}
-
-static void stop_saving(struct vrig *vrig) {
-    faulty_helper_stop(&faulty);
-    faulty_drop(&faulty);
-    vrig_stop(vrig);
-    faulty_fini(&faulty);
-}
-
-/* From now on operations wait for a step. */
-static void hold_store(void) {
-    faulty_plan(&faulty, (struct faulty_plan){.delay = 100});
-}
-
-static void passivate(struct vrig *vrig, const char *id) {
-    (void)ask(vrig, id, TAG_PASSIVATE, 0);
-    eventually(!is_active(vrig, id));
-}
+#include "tests/unit/store_rig.h"
 
 /* Asks for passivation until the store holds count operations. */
 static void passivate_until_waiting(struct vrig *vrig, const char *id, uint32_t count) {
@@ -323,9 +284,11 @@ START_TEST(a_full_store_leaves_the_actors_active) {
     eventually(atomic_load(&world.saves) >= 3); /* it is tried again, but not all the time */
     ck_assert(weft_pid_equal(ask(&vrig, "a", TAG_GET, 0).pid, before.pid));
     ck_assert_uint_eq(ask(&vrig, "a", TAG_GET, 0).value, 5);
+    uint64_t before_ns = clock_ns();
     uint64_t saves = atomic_load(&world.saves);
     sleep_ns(100 * MS_NS);
-    ck_assert_uint_lt(atomic_load(&world.saves) - saves, 100);
+    saves = atomic_load(&world.saves) - saves;
+    ck_assert_uint_lt(saves, (clock_ns() - before_ns) / MS_NS);
     ck_assert_uint_eq(weft_store_memory_count(store), 0);
     stop_saving(&vrig);
     weft_store_memory_destroy(&store);
@@ -373,8 +336,7 @@ START_TEST(what_waits_for_a_save_of_an_old_version_is_handled_by_the_next_one) {
     passivate_until_waiting(&vrig, "a", 1);
     weft_vrequest request = message(&vrig, "a", TAG_GET, NULL);
     (void)puppet_ask(&vrig, puppet, &request, 1);
-    faulty_plan(&faulty, (struct faulty_plan){0});
-    ck_assert(faulty_step(&faulty));
+    step_on();
     struct seen seen = reply_at(&probe, 0);
     struct view view = {0};
     memcpy(&view, seen.data, sizeof(seen.data));
@@ -402,8 +364,7 @@ START_TEST(what_comes_while_a_state_is_loaded_waits_and_keeps_its_order) {
         sleep_ns(20 * MS_NS);
         ck_assert_uint_eq(atomic_load(&world.handled), handled);
         ck_assert_uint_eq(probe_count(&probe), 0);
-        faulty_plan(&faulty, (struct faulty_plan){0});
-        ck_assert(faulty_step(&faulty));
+        step_on();
         struct view view = pipeline_is_answered(&probe, 40);
         ck_assert_uint_eq(view.restored, round > 0);
         passivate(&vrig, "a");
@@ -433,7 +394,7 @@ START_TEST(an_actor_that_waits_for_the_store_delays_nobody) {
         ck_assert_int_eq(try_request(&vrig, &request, NULL), 0);
         ck_assert_uint_eq(ask(&vrig, "loaded", TAG_GET, 0).value, 3);
     }
-    ck_assert_uint_lt(clock_ns() - before_ns, 5 * S_NS);
+    ck_assert_uint_lt(clock_ns() - before_ns, 19 * S_NS); /* then the store is given up */
     ck_assert_uint_eq(faulty_waiting(&faulty), 50);
     faulty_helper_start(&faulty, 0);
     eventually(atomic_load(&world.handled) == 50 + 1 + 2 * 50);
@@ -456,8 +417,7 @@ START_TEST(what_comes_while_a_state_is_saved_waits_and_keeps_its_order) {
     act(&vrig.rig, puppet, send_pipeline, &pipeline);
     sleep_ns(20 * MS_NS);
     ck_assert_uint_eq(atomic_load(&world.handled), handled);
-    faulty_plan(&faulty, (struct faulty_plan){0});
-    ck_assert(faulty_step(&faulty));
+    step_on();
     struct view view = pipeline_is_answered(&probe, 40);
     /* It may have seen that it is needed, and stayed. */
     bool stayed = weft_pid_equal(view.pid, before.pid);
@@ -480,8 +440,7 @@ START_TEST(what_comes_by_pid_while_a_state_is_saved_is_not_lost) {
     weft_cq *queue = NULL;
     ck_assert_int_eq(weft_cq_create(vrig.rig.runtime, 1, &queue), 0);
     ck_assert_int_eq(weft_cq_call(queue, pid, TAG_ADD, &one, 8, 20 * S_NS, 1), 0);
-    faulty_plan(&faulty, (struct faulty_plan){0});
-    ck_assert(faulty_step(&faulty));
+    step_on();
     weft_completion completion;
     eventually(weft_cq_next(queue, &completion) == 1);
     ck_assert_int_eq(completion.status, 0);
@@ -546,8 +505,8 @@ START_TEST(a_load_that_fails_answers_what_waits_and_is_tried_again) {
         weft_vrequest request = message(&vrig, "a", TAG_ADD, NULL);
         (void)puppet_ask(&vrig, puppet, &request, i);
         ck_assert_int_eq(reply_at(&probe, i).status, is_lost ? -ETIMEDOUT : -EIO);
-        ck_assert_uint_lt(clock_ns() - before_ns, 10 * S_NS); /* the call's own is 25 s */
-        ck_assert(!is_lost || clock_ns() - before_ns >= 100 * MS_NS);
+        ck_assert_uint_lt(clock_ns() - before_ns, SOON_NS);          /* the call's own is 25 s */
+        ck_assert(!is_lost || clock_ns() - before_ns >= 50 * MS_NS); /* a turn's clock is old */
     }
     eventually(vrig_count(&vrig) == 0);
     ck_assert_uint_eq(atomic_load(&world.inits), 1);
@@ -572,8 +531,7 @@ START_TEST(a_restore_that_fails_answers_what_waits_and_keeps_what_is_saved) {
     struct pipeline pipeline = {&vrig, "a", 20, 0};
     act(&vrig.rig, puppet, send_pipeline, &pipeline);
     eventually(faulty_waiting(&faulty) == 1);
-    faulty_plan(&faulty, (struct faulty_plan){0});
-    ck_assert(faulty_step(&faulty));
+    step_on();
     for (uint32_t i = 0; i <= 20; i++) {
         ck_assert_int_eq(reply_at(&probe, i).status, -EPROTO);
     }
@@ -621,7 +579,7 @@ END_TEST
 
 static TCase *save_case(Suite *suite, const char *name) {
     TCase *tcase = tcase_create(name);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     suite_add_tcase(suite, tcase);
     return tcase;
 }

@@ -66,16 +66,18 @@ START_TEST(how_long_nobody_has_used_it_is_known) {
     struct vrig vrig = vrig_start(schedulers_of(_i));
     char id[8];
     weft_ventry entry = {.struct_size = WEFT_VENTRY_INIT};
+    /* A turn's clock is old when its thread had to wait for a processor. */
+    enum { PAUSE_MS = 300, OLD_MS = 150 };
     uint64_t before_ns = clock_ns();
     weft_pid pid = ask(&vrig, "a", TAG_GET, 0).pid;
-    sleep_ns(100 * MS_NS);
+    sleep_ns(PAUSE_MS * MS_NS);
     ck_assert_int_eq(weft_virtual_key(vrig.rig.runtime, pid, id, 8, &entry), 0);
-    ck_assert_uint_ge(entry.idle_ns, 90 * MS_NS);
-    ck_assert_uint_le(entry.idle_ns, clock_ns() - before_ns + 10 * MS_NS);
+    ck_assert_uint_ge(entry.idle_ns, (PAUSE_MS - 10) * MS_NS);
+    ck_assert_uint_le(entry.idle_ns, clock_ns() - before_ns + OLD_MS * MS_NS);
     before_ns = clock_ns();
     (void)ask(&vrig, "a", TAG_GET, 0);
     ck_assert_int_eq(weft_virtual_key(vrig.rig.runtime, pid, id, 8, &entry), 0);
-    ck_assert_uint_le(entry.idle_ns, clock_ns() - before_ns + 10 * MS_NS);
+    ck_assert_uint_le(entry.idle_ns, clock_ns() - before_ns + OLD_MS * MS_NS);
     vrig_stop(&vrig);
 }
 END_TEST
@@ -280,9 +282,16 @@ END_TEST
 
 enum { HOSTILE = 50000 / SLOWER };
 
+/* What all threads have used: others on this machine do not count. */
+static uint64_t cpu_ns(void) {
+    struct timespec used;
+    ck_assert_int_eq(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used), 0);
+    return (uint64_t)used.tv_sec * S_NS + (uint64_t)used.tv_nsec;
+}
+
 static uint64_t time_to_activate(struct vrig *vrig, bool hostile) {
     uint64_t handled = atomic_load(&world.handled);
-    uint64_t before_ns = clock_ns();
+    uint64_t before_ns = cpu_ns();
     for (uint32_t round = 0; round < 2; round++) {
         for (uint64_t i = 0; i < HOSTILE; i++) {
             unsigned char id[HOSTILE_ID_BYTES];
@@ -293,7 +302,7 @@ static uint64_t time_to_activate(struct vrig *vrig, bool hostile) {
         }
     }
     eventually(atomic_load(&world.handled) == handled + 2 * HOSTILE);
-    return clock_ns() - before_ns;
+    return cpu_ns() - before_ns;
 }
 
 START_TEST(ids_that_collide_on_purpose_take_no_longer_than_others) {
@@ -348,8 +357,8 @@ static Suite *tables_suite(void) {
     Suite *suite = suite_create("virtual_tables");
     TCase *one = tcase_create("one");
     TCase *all = tcase_create("all");
-    tcase_set_timeout(one, 60);
-    tcase_set_timeout(all, 60);
+    tcase_set_timeout(one, 180);
+    tcase_set_timeout(all, 180);
     tcase_add_loop_test(one, an_active_address_has_a_pid_and_the_pid_has_the_address, 0,
                         SCHEDULER_CASES);
     tcase_add_test(one, of_a_long_id_so_much_is_given_as_there_is_room_for);

@@ -397,7 +397,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("wheel");
     TCase *tcase = tcase_create("wheel");
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 180);
     tcase_add_loop_test(tcase, random_operations_agree_with_a_list, 0, 8);
     tcase_add_test(tcase, a_timer_fires_in_the_tick_it_is_due_on_every_level);
     tcase_add_test(tcase, one_jump_of_the_clock_fires_all_that_is_due_and_nothing_else);

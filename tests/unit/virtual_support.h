@@ -467,12 +467,14 @@ static inline bool is_active(struct vrig *vrig, const char *id) {
 struct asking {
     weft_vrequest request;
     uint64_t token;
+    uint64_t at_ns; /* the puppet's clock, which may be older than that outside */
     int result;
     weft_pid pid;
 };
 
 static inline void puppet_ask_job(weft_ctx *ctx, void *arg) {
     struct asking *asking = arg;
+    asking->at_ns = weft_now_ns(ctx);
     asking->result = weft_vcall(ctx, &asking->request, asking->token, &asking->pid);
 }
 

@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Processes: see sched/process.h for the invariants. Code that runs on a process's stack must not
+ * keep the scheduler over a suspension: it is read from the actor again each time (ctx->runner).
+ */
+#include "sched/process.h"
+#include "sched/bonds.h"
+#include "sched/chain.h"
+#include <string.h>
+
+/* ---- switching ----------------------------------------------------------------------------- */
+
+/* What a process's stack begins with. */
+static void *body(struct weft__fibre *fibre, void *value) {
+    struct weft__process *process = weft_container_of(fibre, struct weft__process, fibre);
+    struct weft_ctx *ctx = process->ctx;
+    const weft_msg *start = process->start;
+    const void *arg = start == NULL ? NULL : weft_msg_data(start);
+    (void)value;
+    process->result =
+        ctx->type->def.process(ctx, ctx->state, arg, start == NULL ? 0 : start->weft__size);
+    return NULL;
+}
+
+void weft__process_left(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    struct weft__process *process = ctx->ext->process;
+    int result = WEFT_CONTINUE;
+    while (process->errand != NULL) { /* bounded by what the code does before it waits */
+        void (*errand)(void *arg) = process->errand;
+        process->errand = NULL;
+        errand(process->errand_arg);
+        if ((ctx->life & WEFT__LIFE_EXITING) == 0) {
+            process->inside = true;
+            (void)weft__fibre_enter(&process->fibre, NULL);
+            process->inside = false;
+        }
+    }
+    if (process->fibre.ended) {
+        result = process->result == WEFT_CONTINUE ? WEFT_STOP : process->result;
+    } else if (s->msg != NULL && (ctx->life & WEFT__LIFE_EXITING) == 0) {
+        weft_msg *msg = weft_msg_take(ctx, s->msg); /* P2: it stays over the suspension */
+        process->current = process->lent ? process->current : msg;
+    }
+    if (s->msg != NULL || result != WEFT_CONTINUE) {
+        weft__receive_done(s, ctx, result);
+    }
+}
+
+/* Back to the scheduler's stack. */
+static WEFT_NOINLINE void leave(struct weft__process *process) {
+    (void)weft__fibre_leave(&process->fibre, NULL);
+}
+
+void weft__on_scheduler(struct weft_ctx *ctx, void (*fn)(void *arg), void *arg) {
+    struct weft__process *process = weft__process_inside(ctx);
+    if (process == NULL) {
+        fn(arg);
+        return;
+    }
+    process->errand = fn;
+    process->errand_arg = arg;
+    leave(process);
+}
+
+void weft__exit_leave(struct weft_ctx *ctx) {
+    struct weft__process *process = weft__process_inside(ctx);
+    if (process != NULL) {
+        leave(process); /* it is not entered again */
+        weft_assert(!"a process that has ended");
+    }
+}
+
+void weft__process_drop(struct weft__scheduler *s, struct weft__process *process) {
+    weft_msg *msg = process->current;
+    if (s->msg != NULL) { /* a message that is its code's own stays so */
+        weft_assert(process->lent);
+        (void)weft_msg_take(process->ctx, s->msg);
+    }
+    process->current = NULL;
+    weft_msg_release(process->ctx, &msg);
+}
+
+/* ---- saved messages ------------------------------------------------------------------------ */
+
+/* What is saved takes room in the mailbox, as what a serial actor holds back does. */
+static void show_room(struct weft_ctx *ctx, const struct weft__process *process) {
+    uint32_t bound = ctx->type->bound;
+    if (bound != 0) {
+        int64_t left = (int64_t)bound - process->saved_count;
+        weft_store32_relaxed(&ctx->bound, left > 0 ? (uint32_t)left : (uint32_t)INT32_MIN);
+    }
+}
+
+/* Is a saved message to be counted as handled when it is delivered? Its seq, which serves nothing
+ * else outside the mailbox, says so; that of a DOWN is its monitor's. */
+enum count { COUNTED = 0, COUNTS = 1 };
+
+static bool has_chain(const weft_msg *msg) {
+    return weft__is_request(msg) && (msg->weft__flags & WEFT__MSG_CHAIN) != 0;
+}
+
+static void save(struct weft__scheduler *s, struct weft__process *process, weft_msg *msg,
+                 enum count count) {
+    struct weft_ctx *ctx = process->ctx;
+    s->msg = msg;
+    weft__msg_own(s, ctx, msg); /* it outlives its place in the mailbox's word */
+    weft_store32_relaxed(weft__msg_seq(msg), count);
+    if (msg->weft__kind == WEFT_MSG_DOWN) { /* its monitor's reference, for a purge */
+        msg->weft__stamp = (uint32_t)(process->arrived >> 32);
+        weft_store32_relaxed(weft__msg_seq(msg), (uint32_t)process->arrived);
+    }
+    uint32_t index = weft__arena_index(s->messages, msg);
+    msg->weft__next = 0;
+    if (process->saved == 0) {
+        process->saved = index;
+    } else {
+        weft__arena_msg(s->messages, process->saved_last)->weft__next = index;
+    }
+    process->saved_last = index;
+    process->saved_count++;
+    process->saved_chains += has_chain(msg) ? 1 : 0;
+    show_room(ctx, process);
+}
+
+/* Takes a saved message out; before is the one in front of it, or NULL. */
+static void unsave(struct weft__scheduler *s, struct weft__process *process, weft_msg *msg,
+                   weft_msg *before) {
+    if (before == NULL) {
+        process->saved = msg->weft__next;
+    } else {
+        before->weft__next = msg->weft__next;
+    }
+    if (process->saved_last == weft__arena_index(s->messages, msg)) {
+        process->saved_last = before == NULL ? 0 : weft__arena_index(s->messages, before);
+    }
+    process->saved_count--;
+    process->saved_chains -= has_chain(msg) ? 1 : 0;
+    show_room(process->ctx, process);
+}
+
+/* Is this what the process waits for? */
+static bool is_wanted(const struct weft__process *process, const weft_msg *msg) {
+    uint64_t token = msg->weft__u.weft__r.weft__ref;
+    switch (process->wait) {
+    case WEFT__WAIT_ANY:
+        return true;
+    case WEFT__WAIT_MATCH:
+        return process->match(msg, process->match_arg);
+    case WEFT__WAIT_TOKEN:
+        return (msg->weft__kind == WEFT_MSG_REPLY || msg->weft__kind == WEFT_MSG_DONE ||
+                msg->weft__kind == WEFT_MSG_TIMER) &&
+               token == process->token;
+    case WEFT__WAIT_DONE:
+        return msg->weft__kind == WEFT_MSG_DONE && token == process->token;
+    case WEFT__WAIT_ROOM:
+        return msg->weft__kind == WEFT_MSG_READY && msg->weft__from == process->token;
+    default:
+        return false;
+    }
+}
+
+weft_msg *weft__process_find(struct weft__scheduler *s, struct weft__process *process) {
+    weft_msg *before = NULL;
+    uint32_t index = process->saved;
+    while (index != 0) { /* bounded by what is saved */
+        weft_msg *msg = weft__arena_msg(s->messages, index);
+        if (is_wanted(process, msg)) {
+            unsave(s, process, msg, before);
+            if (weft_load32_relaxed(weft__msg_seq(msg)) == COUNTS) {
+                weft_counter_add(&s->counters.messages_handled,
+                                 msg->weft__kind == WEFT_MSG_DOWN ? 0 : 1);
+            }
+            return msg;
+        }
+        before = msg;
+        index = msg->weft__next;
+    }
+    return NULL;
+}
+
+/* Who an EXIT is from, the reference of a DOWN's monitor. */
+static uint64_t key_of(weft_msg *msg) {
+    return msg->weft__kind == WEFT_MSG_EXIT
+               ? msg->weft__from
+               : (uint64_t)msg->weft__stamp << 32 | weft_load32_relaxed(weft__msg_seq(msg));
+}
+
+/* A message that will not be delivered after all: the link or monitor it is of was given up. */
+static bool purge(struct weft__scheduler *s, const struct weft_ctx *ctx, uint8_t kind,
+                  uint64_t key) {
+    struct weft__process *process = ctx->ext == NULL ? NULL : ctx->ext->process;
+    weft_msg *before = NULL;
+    uint32_t index = process == NULL ? 0 : process->saved;
+    while (index != 0) { /* bounded by what is saved */
+        weft_msg *msg = weft__arena_msg(s->messages, index);
+        if (msg->weft__kind == kind && key_of(msg) == key) {
+            unsave(s, process, msg, before);
+            weft__msg_free(s->runtime, s, msg);
+            return true;
+        }
+        before = msg;
+        index = msg->weft__next;
+    }
+    return false;
+}
+
+void weft__process_purge_exit(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t peer) {
+    (void)purge(s, ctx, WEFT_MSG_EXIT, peer);
+}
+
+bool weft__process_purge_down(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t ref) {
+    return purge(s, ctx, WEFT_MSG_DOWN, ref);
+}
+
+uint32_t weft__process_purge_replies(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                     uint64_t token) {
+    struct weft__process *process = ctx->ext->process;
+    weft_msg *before = NULL;
+    uint32_t index = process->saved;
+    uint32_t purged = 0;
+    while (index != 0) { /* bounded by what is saved */
+        weft_msg *msg = weft__arena_msg(s->messages, index);
+        index = msg->weft__next;
+        if (msg->weft__kind != WEFT_MSG_REPLY || weft_msg_token(msg) != token) {
+            before = msg;
+            continue;
+        }
+        unsave(s, process, msg, before);
+        bool late = weft_load32_relaxed(weft__msg_seq(msg)) == COUNTS;
+        weft_counter_add(&s->counters.replies_late, late ? 1 : 0);
+        weft__msg_free(s->runtime, s, msg);
+        purged++;
+    }
+    return purged;
+}
+
+/* ---- arriving ------------------------------------------------------------------------------ */
+
+/* A request that somebody is blocked on comes while this process is blocked as well. True: it
+ * closes a circle and was answered. */
+static bool closes_circle(struct weft__scheduler *s, struct weft__process *process, weft_msg *msg) {
+    bool blocked = process->wait == WEFT__WAIT_CALL || process->wait == WEFT__WAIT_MANY;
+    if (!blocked || !has_chain(msg) || !weft__chain_stick(s, process->ctx, msg)) {
+        return false;
+    }
+    weft__answer(s, process->ctx, msg, -EDEADLK);
+    return true;
+}
+
+void weft__process_stick(struct weft__scheduler *s, struct weft__process *process) {
+    weft_msg *before = NULL;
+    uint32_t index = process->saved_chains == 0 ? 0 : process->saved;
+    while (index != 0) { /* bounded by what is saved */
+        weft_msg *msg = weft__arena_msg(s->messages, index);
+        index = msg->weft__next;
+        if (has_chain(msg) && weft__chain_stick(s, process->ctx, msg)) {
+            unsave(s, process, msg, before);
+            weft__answer(s, process->ctx, msg, -EDEADLK);
+        } else {
+            before = msg;
+        }
+    }
+}
+
+/* What the wait answers, given to whoever waits before it goes on: so its functions return straight
+ * to the code that called them. found: a message that is the process's already, as the wait wants
+ * it; NULL: the time is over, or nothing is to be given. */
+static int answer_of(struct weft__process *process, enum weft__wait wait, weft_msg *found) {
+    if (wait == WEFT__WAIT_TIME || wait == WEFT__WAIT_MANY) {
+        return 0;
+    }
+    if (found == NULL) {
+        return -ETIMEDOUT;
+    }
+    int status = 0;
+    if (wait == WEFT__WAIT_CALL || wait == WEFT__WAIT_DONE || wait == WEFT__WAIT_ROOM) {
+        status = wait == WEFT__WAIT_ROOM ? 0 : weft_msg_status(found);
+        if (status != 0 || process->ret_msg == NULL) {
+            weft_msg_release(process->ctx, &found);
+            return status;
+        }
+    }
+    *process->ret_msg = found;
+    return 0;
+}
+
+/* The wait is over: the process goes on as soon as its turn has done with the message at hand. */
+static int end_wait(struct weft__scheduler *s, struct weft__process *process, weft_msg *found) {
+    struct weft_ctx *ctx = process->ctx;
+    enum weft__wait wait = process->wait;
+    process->wait = WEFT__WAIT_NOTHING;
+    process->mark = 0;
+    if (process->time_ref != 0) { /* P3 */
+        weft__call_undo(ctx, process->time_ref);
+        process->time_ref = 0;
+    }
+    process->answer = answer_of(process, wait, found);
+    process->arriving = s->msg;
+    process->lent = wait > WEFT__WAIT_MATCH;
+    s->msg = NULL;
+    ctx->life |= WEFT__LIFE_RESUME;
+    return WEFT_CONTINUE;
+}
+
+/* The same when process->answer says it all. */
+static int end_answered(struct weft__scheduler *s, struct weft__process *process) {
+    int answer = process->answer;
+    process->wait = WEFT__WAIT_TIME;
+    (void)end_wait(s, process, NULL);
+    process->answer = answer;
+    return WEFT_CONTINUE;
+}
+
+/* A copy of a small message that is at the top of its mailbox: cheaper than taking it out. */
+static weft_msg *detach(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    bool small = (msg->weft__flags & (WEFT__MSG_BUF | WEFT__CLASS_MASK)) == 0;
+    weft_msg *copy = NULL;
+    if (weft__arena_index(s->messages, msg) == ctx->anchor && small) {
+        struct weft__draft draft = {.data = "", .kind = msg->weft__kind, .wide = true};
+        copy = weft__msg_small(s, ctx, &draft);
+    }
+    if (copy == NULL) {
+        weft__msg_own(s, ctx, msg);
+        return msg;
+    }
+    copy->weft__flags = msg->weft__flags;
+    copy->weft__size = msg->weft__size;
+    copy->weft__tag = msg->weft__tag;
+    copy->weft__from = msg->weft__from;
+    copy->weft__u = msg->weft__u;
+    s->msg = NULL;
+    weft__msg_done(s, ctx, msg);
+    return copy;
+}
+
+/* The answer to the call that is waited for, or the end of the time. */
+static int reply_arrived(struct weft__scheduler *s, struct weft__process *process, weft_msg *msg,
+                         uint64_t reference) {
+    struct weft_ctx *ctx = process->ctx;
+    if (reference == process->time_ref) {
+        process->time_ref = 0;
+        s->msg = NULL;
+        weft__msg_done(s, ctx, msg);
+        return end_wait(s, process, NULL);
+    }
+    if (weft_msg_status(msg) != 0 || process->ret_msg == NULL) { /* nobody wants to have it */
+        process->answer = weft_msg_status(msg);
+        s->msg = NULL;
+        weft__msg_done(s, ctx, msg);
+        return end_answered(s, process);
+    }
+    return end_wait(s, process, msg);
+}
+
+/* The call that the REPLY at hand answers; it is no longer pending. */
+static struct weft__call *call_at_hand(const struct weft__process *process) {
+    return &process->ctx->ext->calls.records[(uint32_t)process->arrived];
+}
+
+/* The answer to one of many. */
+static int many_arrived(struct weft__scheduler *s, struct weft__process *process, weft_msg *msg) {
+    struct weft_ctx *ctx = process->ctx;
+    struct weft__many *many = process->many;
+    struct weft__call *call = call_at_hand(process);
+    weft_multi_result *result = &many->results[call->place - 1];
+    call->place = 0;
+    result->status = weft_msg_status(msg);
+    if (result->status == 0) {
+        result->reply = detach(s, ctx, msg);
+        weft__held_add(ctx, s, result->reply);
+        many->answered++;
+    } else {
+        s->msg = NULL;
+        weft__msg_done(s, ctx, msg);
+    }
+    many->pending--;
+    bool enough = process->wait == WEFT__WAIT_MANY && many->pending <= many->enough;
+    return enough ? end_wait(s, process, NULL) : WEFT_CONTINUE;
+}
+
+/* Also when enough have come already, and the process is about to go on. */
+static bool is_of_many(const struct weft__process *process, const weft_msg *msg) {
+    return msg->weft__kind == WEFT_MSG_REPLY && process->many != NULL &&
+           call_at_hand(process)->place != 0;
+}
+
+/* Is the message at hand what the process waits for? */
+static bool ends_wait(const struct weft__process *process, const weft_msg *msg) {
+    if (msg->weft__kind == WEFT_MSG_REPLY && process->arrived == process->time_ref) {
+        return process->time_ref != 0;
+    }
+    if (msg->weft__kind == WEFT_MSG_REPLY && process->wait == WEFT__WAIT_CALL) {
+        return process->arrived == process->call_ref;
+    }
+    if (is_of_many(process, msg)) {
+        return true;
+    }
+    return is_wanted(process, msg);
+}
+
+bool weft__process_aside(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    struct weft__process *process = ctx->ext->process;
+    if (ends_wait(process, msg)) {
+        process->wanted = msg;
+        return false;
+    }
+    if (closes_circle(s, process, msg)) {
+        weft_counter_add(&s->counters.messages_handled, 1);
+    } else {
+        save(s, process, msg, COUNTS);
+    }
+    return true;
+}
+
+int weft__process_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
+    struct weft__scheduler *s = ctx->runner;
+    struct weft__process *process = ctx->ext->process;
+    (void)state;
+    bool wanted = process->wanted == msg || ends_wait(process, msg);
+    process->wanted = NULL;
+    if (!wanted) {
+        save(s, process, msg, COUNTED);
+        return WEFT_CONTINUE;
+    }
+    if (msg->weft__kind == WEFT_MSG_REPLY &&
+        (process->arrived == process->time_ref || process->wait == WEFT__WAIT_CALL)) {
+        return reply_arrived(s, process, msg, process->arrived);
+    }
+    if (is_of_many(process, msg)) {
+        return many_arrived(s, process, msg);
+    }
+    return end_wait(s, process, msg);
+}
+
+void weft__process_mark(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    struct weft__process *process = ctx->ext->process;
+    bool waits =
+        process->wait != WEFT__WAIT_NOTHING && process->mark == msg->weft__u.weft__r.weft__ref;
+    weft__msg_done(s, ctx, msg);
+    if (waits) {
+        s->msg = NULL;
+        (void)end_wait(s, process, NULL);
+    }
+}
+
+/* ---- birth and end ------------------------------------------------------------------------- */
+
+static struct weft__process *make(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                  int *ret_result) {
+    struct weft__ext *ext = weft__ext_of(ctx);
+    struct weft__stack *stack;
+    *ret_result = ext == NULL ? -ENOMEM : weft__stack_take(s, ctx->type->def.stack_bytes, &stack);
+    if (*ret_result != 0) {
+        return NULL;
+    }
+    /* At the top of its own stack, in a page that is touched anyway. */
+    char *top = stack->high - sizeof(struct weft__process);
+    top -= (uintptr_t)top % alignof(struct weft__process);
+    struct weft__process *process = (struct weft__process *)(void *)top;
+    memset(process, 0, sizeof(*process));
+    process->magic = WEFT__PROCESS_MAGIC;
+    process->ctx = ctx;
+    process->stack = stack;
+    weft__fibre_init(&process->fibre, stack->low, (size_t)(top - stack->low), body);
+    ext->process = process;
+    ctx->life |= WEFT__LIFE_PROCESS;
+    return process;
+}
+
+void weft__process_begin(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *start) {
+    int result;
+    struct weft__process *process = make(s, ctx, &result);
+    s->msg = NULL;
+    if (process == NULL) {
+        weft__msg_done(s, ctx, start);
+        weft_exit(ctx, result);
+        return;
+    }
+    if (start->weft__size == 0) {
+        weft__msg_done(s, ctx, start);
+        start = NULL;
+    } else {
+        weft__signal_keep(s, ctx, start);
+    }
+    process->start = start;
+    process->arriving = NULL;
+    ctx->life |= WEFT__LIFE_RESUME;
+}
+
+/* Replies among the saved that no other actor sent, they tell of a timeout: nobody else counts on
+ * them. Returns the rest. */
+static uint32_t bury_counted(struct weft__scheduler *s, struct weft__process *process) {
+    uint32_t *link = &process->saved;
+    while (*link != 0) { /* bounded by what is saved */
+        weft_msg *msg = weft__arena_msg(s->messages, *link);
+        if (msg->weft__kind == WEFT_MSG_REPLY &&
+            weft_load32_relaxed(weft__msg_seq(msg)) == COUNTED) {
+            *link = msg->weft__next;
+            weft__msg_free(s->runtime, s, msg);
+        } else {
+            link = &msg->weft__next;
+        }
+    }
+    return process->saved;
+}
+
+uint32_t weft__process_end(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    struct weft__process *process = ctx->ext->process;
+    weft_assert(!process->inside);
+    uint32_t saved = bury_counted(s, process);
+    if (process->start != NULL) {
+        weft__msg_free(s->runtime, s, process->start);
+    }
+    struct weft__stack *stack = process->stack;
+    process->magic = 0;
+    weft__fibre_fini(&process->fibre);
+    ctx->ext->process = NULL;
+    ctx->life &= ~(uint32_t)WEFT__LIFE_PROCESS;
+    weft__stack_give(s, ctx->type->def.stack_bytes, stack); /* and the process with it */
+    return saved;
+}
+
+/* ---- stacks -------------------------------------------------------------------------------- */
+
+/* The pool of a size: they double from WEFT__STACK_BYTES_MIN. */
+static uint32_t size_class(size_t bytes) {
+    uint32_t class = 0;
+    while (class + 1 < WEFT__STACK_SIZES && (WEFT__STACK_BYTES_MIN << class) < bytes) {
+        class ++; /* bounded by the sizes */
+    }
+    return class;
+}
+
+struct weft__stack_pool *weft__stack_pool_of(weft_runtime *runtime, size_t bytes) {
+    return &runtime->stack_pools[size_class(bytes)];
+}
+
+int weft__stack_pools_init(weft_runtime *runtime) {
+    int result = 0;
+    for (uint32_t class = 0; class < WEFT__STACK_SIZES && result == 0; class ++) {
+        struct weft__stack_options options = {.stack_bytes = WEFT__STACK_BYTES_MIN << class,
+                                              .guarded_shared = &runtime->stacks_guarded};
+        result = weft__stack_pool_init(&runtime->stack_pools[class], &runtime->core, &options);
+    }
+    return result;
+}
+
+void weft__stack_pools_fini(weft_runtime *runtime) {
+    for (uint32_t class = 0; class < WEFT__STACK_SIZES; class ++) {
+        weft__stack_pool_fini(&runtime->stack_pools[class]);
+    }
+}
+
+int weft__stack_take(struct weft__scheduler *s, size_t bytes, struct weft__stack **ret_stack) {
+    struct weft__stack_pool *pool = weft__stack_pool_of(s->runtime, bytes);
+    return pool == s->stacks.pool ? weft__stacks_get(&s->stacks, ret_stack)
+                                  : weft__stack_pool_get(pool, ret_stack);
+}
+
+void weft__stack_give(struct weft__scheduler *s, size_t bytes, struct weft__stack *stack) {
+    struct weft__stack_pool *pool = weft__stack_pool_of(s->runtime, bytes);
+    if (pool == s->stacks.pool) {
+        weft__stacks_put(&s->stacks, stack);
+    } else {
+        weft__stack_pool_put(pool, stack);
+    }
+}
