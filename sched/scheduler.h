@@ -364,14 +364,14 @@ struct weft_runtime {
     struct weft__lock types_lock;
     weft_atomic_u32 type_count; /* T1: publishes types[] */
     weft_type *types[WEFT__TYPES_MAX];
-    weft_atomic_u64 job_type; /* address of the type of jobs, once one was started. J3, job.c */
+    weft_atomic_u64 job_type;   /* address of the type of jobs, once one was started. J3, job.c */
     weft_atomic_u32 queues;     /* completion queues that exist; any thread adds */
     weft_atomic_u32 upper_busy; /* things of upper layers that must end before threads leave; any
                                    thread adds, the thread of the thing takes away */
     struct weft__stack_pool stack_pools[WEFT__STACK_SIZES]; /* of 16K, 32K, ... */
     weft_atomic_u32 stacks_guarded; /* any thread: stacks of all pools, see stack.h */
-    struct weft__lock chain_lock; /* who is stuck behind whom: see chain.h */
-    uint32_t chain_number;        /* last given out; under chain_lock */
+    struct weft__lock chain_lock;   /* who is stuck behind whom: see chain.h */
+    uint32_t chain_number;          /* last given out; under chain_lock */
     struct weft__lock upper_lock;
     void *upper_shared;                           /* the layer above's, under upper_lock */
     void (*upper_destroy)(weft_runtime *runtime); /* the same */
