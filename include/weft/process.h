@@ -12,10 +12,11 @@
  * terminate, which run on the scheduler's stack.
  *
  * Across anything that waits a process may go on on another thread. So there: hold no lock, do not
- * rely on errno, on thread-local variables or on addresses of them (weft_spawn_options.pin keeps it
- * on one thread). The stack has a guard below it and does not grow (weft_type_def.stack_bytes): no
- * large arrays on it. Everything here is "actor only", answers -EPERM when the actor is no process,
- * is in init or terminate, and never blocks a scheduler. Stability: stable.
+ * rely on errno, pthread_self, thread-local variables or addresses of them, which compilers keep
+ * (weft_spawn_options.pin keeps it on one thread). The stack has a guard below it and does not grow
+ * (weft_type_def.stack_bytes): no large arrays on it. Everything here is "actor only", answers
+ * -EPERM when the actor is no process, is in init or terminate, and never blocks a scheduler.
+ * Stability: stable.
  */
 #ifndef WEFT_PROCESS_H
 #define WEFT_PROCESS_H

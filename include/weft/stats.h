@@ -136,7 +136,8 @@ typedef struct weft_actor_info {
     size_t struct_size;
     const weft_type *type;
     enum weft_actor_cell cell;
-    uint32_t mailbox; /* messages waiting, about */
+    uint32_t mailbox; /* messages waiting, about; of a type without a bound: without those that a
+                         process or a serial actor has put aside */
     uint32_t mailbox_max;
     uint32_t scheduler; /* ran there last */
     bool pinned;

@@ -25,7 +25,7 @@ MINUTES=30 # for all tests together
 # reads what an abort writes, to which the emulator adds a line.
 TESTS="actor alloc bounded buffers call calls capability config config_load config_struct cpus cq
     cycle embed group hist limits link log mailbox message name pool priority process refused rescue
-    runq runtime service shard_hash stack stats store_memory strategy supervisor switch timer type
+    runq runtime service shard_hash stack stats store_memory supervisor switch timer type
     virtual wheel"
 
 say() {
