@@ -302,10 +302,10 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
         ctx->ext->attachment->calls->end(ctx->ext->attachment, s, reason);
         ctx->ext->attachment = NULL;
     }
+    run_cleanups(ctx);
     if (weft_unlikely((weft_load32_relaxed(&ctx->traits) & WEFT__TRAIT_NAMED) != 0)) {
         weft__names_end(s, ctx); /* before others hear of the end. C2 */
     }
-    run_cleanups(ctx);
     blamed = weft__bonds_blamed(ctx);
     weft__jobs_end(s, ctx);
     weft__bonds_tell(s, ctx);

@@ -152,6 +152,16 @@ def connect(host, port, family=socket.AF_INET):
     return sock
 
 
+def has_ipv6():
+    """Whether this machine has an IPv6 loopback. Containers often have none."""
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def receive(sock, size):
     """Exactly size bytes, or fewer when the peer ends before."""
     parts = []

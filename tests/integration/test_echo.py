@@ -63,10 +63,12 @@ class Options(unittest.TestCase):
 
     def test_listens_on_one_address_or_on_all(self):
         server = Server(self.PROGRAM)
-        for family in (socket.AF_INET, socket.AF_INET6):
+        for family in (socket.AF_INET, socket.AF_INET6)[:1 + servers.has_ipv6()]:
             with server.connect(family) as sock:
                 self.assertEqual(exchange(sock, b"hello"), b"hello")
         server.stop()
+        if not servers.has_ipv6():
+            return
         server = Server(self.PROGRAM, "--address", "[::1]")
         with server.connect(socket.AF_INET6) as sock:
             self.assertEqual(exchange(sock, b"hello"), b"hello")

@@ -6,6 +6,7 @@
 #ifndef WEFT_TESTS_UNIT_DATAGRAM_SUPPORT_H
 #define WEFT_TESTS_UNIT_DATAGRAM_SUPPORT_H
 
+#include "net_support.h"
 #include "support.h"
 
 #include <arpa/inet.h>

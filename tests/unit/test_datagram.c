@@ -54,7 +54,9 @@ END_TEST
 
 START_TEST(datagrams_go_there_and_back_over_ipv6) {
     weft_config config = net_config(_i, 2);
-    check_there_and_back(&config, "[::1]:0", 16000);
+    if (has_ipv6()) {
+        check_there_and_back(&config, "[::1]:0", 16000);
+    }
 }
 END_TEST
 

@@ -6,23 +6,27 @@
  * none. How drivers sleep is in test_io_park.c.
  */
 #include "tests/unit/driver_support.h"
+#include "tests/unit/net_support.h"
 #include <fcntl.h>
 #include <sys/resource.h>
 
 /* ---- connections --------------------------------------------------------------------------- */
 
 START_TEST(bytes_are_echoed_over_each_kind_of_stream) {
-    static const char *const texts[] = {"127.0.0.1:0", "[::1]:0", "unix:@weft-test-echo"};
+    char name[64]; /* of this process: other tests may run beside it */
+    (void)snprintf(name, sizeof(name), "unix:@weft-test-echo-%d", (int)getpid());
     struct bench bench;
     if (!start_bench(&bench, _i)) {
         return;
     }
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        run_echo(&bench, texts[i]);
+    run_echo(&bench, "127.0.0.1:0");
+    run_echo(&bench, name);
+    if (has_ipv6()) {
+        run_echo(&bench, "[::1]:0");
     }
     weft_io_counts counts = counts_of(&bench);
     ck_assert_uint_gt(counts.enters, 0);
-    ck_assert_uint_gt(counts.submitted, 3 * ECHO_ROUNDS);
+    ck_assert_uint_gt(counts.submitted, (has_ipv6() ? 3 : 2) * ECHO_ROUNDS);
     ck_assert_uint_ge(counts.completed, counts.submitted);
     bench_close(&bench);
 }
@@ -285,7 +289,8 @@ START_TEST(datagrams_come_whole_with_their_sender) {
     if (!start_bench(&bench, _i)) {
         return;
     }
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+    size_t count = has_ipv6() ? 2 : 1;
+    for (size_t i = 0; i < count; i++) {
         weft_address source;
         weft_address target;
         int fds[2] = {open_at(&bench, WEFT_IO_DATAGRAM_SOCKET, texts[i], &source),
