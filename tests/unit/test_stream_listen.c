@@ -4,6 +4,7 @@
  * happens when the process runs out of descriptors.
  */
 #define _GNU_SOURCE 1 /* mkdtemp */
+#include "net_support.h"
 #include "stream_support.h"
 
 #include <sys/stat.h>
@@ -160,6 +161,10 @@ static int dial(int family, uint16_t port, int *ret_fd) {
 
 static void expect_reach(struct net *net, uint16_t port, int family, int expected) {
     int fd;
+    if (family == AF_INET6 && !has_ipv6()) {
+        ck_assert(expected != 0);
+        return;
+    }
     weft_stats before = {.struct_size = WEFT_STATS_INIT};
     weft_stats after = {.struct_size = WEFT_STATS_INIT};
     ck_assert_int_eq(weft_stats_read(net->rig.runtime, WEFT_STATS_ALL, &before), 0);
@@ -171,8 +176,7 @@ static void expect_reach(struct net *net, uint16_t port, int family, int expecte
         ck_assert_int_eq(close(fd), 0);
         return;
     }
-    bool nowhere = result == -EADDRNOTAVAIL || result == -EAFNOSUPPORT; /* no IPv6 here */
-    ck_assert(result == expected || (expected == -ECONNREFUSED && nowhere));
+    ck_assert_int_eq(result, expected);
     if (result == 0) {
         far_write(fd, 0, 100);
         far_read(fd, 0, 100);
