@@ -86,6 +86,32 @@ START_TEST(an_older_definition_is_normal) {
 }
 END_TEST
 
+static int virtual_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
+    (void)ctx;
+    (void)state;
+    (void)msg;
+    return WEFT_CONTINUE;
+}
+
+START_TEST(a_virtual_actor_has_the_priority_of_its_type) {
+    struct rig rig = rig_start(1);
+    weft_type_def def = {.struct_size = WEFT_TYPE_DEF_INIT,
+                         .name = "virtual",
+                         .receive = virtual_receive,
+                         .priority = WEFT_PRIORITY_LOW};
+    const weft_capability *capability = NULL;
+    ck_assert_int_eq(weft_capability_add(rig.runtime, "virtual", &capability), 0);
+    weft_vrequest request = {.struct_size = WEFT_VREQUEST_INIT,
+                             .capability = capability,
+                             .type = rig_type(&rig, &def),
+                             .id = "one",
+                             .id_size = 3};
+    ck_assert_int_eq(weft_runtime_vcast(rig.runtime, &request, NULL), 0);
+    eventually(rig_stats(&rig).runs_low == 1);
+    rig_stop(&rig);
+}
+END_TEST
+
 /* ---- order --------------------------------------------------------------------------------- */
 
 /* Case 1: all pinned. */
@@ -531,6 +557,7 @@ int main(void) {
     tcase_add_test(tcase, wrong_priorities_are_refused);
     tcase_add_test(tcase, the_type_decides_unless_the_spawn_does);
     tcase_add_test(tcase, an_older_definition_is_normal);
+    tcase_add_test(tcase, a_virtual_actor_has_the_priority_of_its_type);
     tcase_add_loop_test(tcase, high_before_normal_before_low, 0, 2);
     tcase_add_loop_test(tcase, pinned_and_unpinned_of_one_priority_alternate, 0, 2);
     tcase_add_loop_test(tcase, normal_ones_get_a_turn_after_eight_high_ones, 0, 2);

@@ -99,8 +99,10 @@ static int service_echo(weft_ctx *ctx, void *state, weft_msg *request) {
     return WEFT_CONTINUE;
 }
 
+/* The last messages a service gets are these: so its idle time comes. */
 static int service_keep(weft_ctx *ctx, void *state, weft_msg *request) {
-    (void)state;
+    struct scene *scene = *(struct scene **)state;
+    (void)accept(scene, weft_service_idle(ctx, MS_NS));
     (void)weft_msg_take(ctx, request);
     return WEFT_CONTINUE;
 }
@@ -298,6 +300,8 @@ static void run_inside(struct scene *scene) {
     eventually(atomic_load(&scene->pending) <= 0);
     eventually(!runs || is_gone(scene, process));
     eventually(rig_left(&scene->tally) == 0);
+    bool enough = !scene->memory.fail_further && atomic_load(&scene->memory.fail_at) == 0;
+    eventually(!enough || atomic_load(&scene->idles) > 0);
 }
 
 /* Runs the scenario; how many requests for memory it made. */
