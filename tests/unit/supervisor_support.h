@@ -243,7 +243,7 @@ static inline int parent_hears(weft_ctx *ctx, struct probe *probe, weft_msg *msg
     if (weft_msg_kind(msg) != WEFT_MSG_EXIT || !weft_msg_reason(ctx, msg, &reason)) {
         return WEFT_CONTINUE;
     }
-    pthread_mutex_lock(&probe->lock);
+    pthread_mutex_lock(&family->probe.lock); /* probe may be another */
     ck_assert_uint_lt(family->heard_count, HEARD_MAX);
     struct heard *heard = &family->heard[family->heard_count++];
     *heard = (struct heard){.pid = weft_sender(ctx, msg), .code = reason.code};
@@ -251,7 +251,7 @@ static inline int parent_hears(weft_ctx *ctx, struct probe *probe, weft_msg *msg
     if (reason.size != 0) {
         memcpy(heard->text, reason.data, reason.size);
     }
-    pthread_mutex_unlock(&probe->lock);
+    pthread_mutex_unlock(&family->probe.lock);
     return WEFT_CONTINUE;
 }
 
