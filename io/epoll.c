@@ -54,9 +54,17 @@ static int take_ready(struct weft__epoll *driver) {
     return epoll_wait(driver->epoll_fd, driver->events, WEFT__EPOLL_EVENTS_MAX, 0);
 }
 
+/* Keeps what a wait has brought for polls, but for wakes: those were the park's, and a driver that
+ * nobody polls, because there is no I/O, would seem to have work for ever. */
 static void fetched(struct weft__epoll *driver, int count) {
+    uint32_t kept = 0;
+    for (int i = 0; i < count; i++) { /* none with EINTR */
+        if (driver->events[i].data.u64 != WEFT__EPOLL_DATA_WAKE) {
+            driver->events[kept++] = driver->events[i];
+        }
+    }
     driver->event_next = 0;
-    driver->event_count = count > 0 ? (uint32_t)count : 0; /* or EINTR: as if there were none */
+    driver->event_count = kept;
 }
 
 static bool has_events(const struct weft__epoll *driver) {

@@ -274,11 +274,9 @@ static void act_driven(struct rig *rig, weft_pid pid, job_fn fn, void *arg) {
     (void)pthread_join(thread, NULL);
 }
 
-START_TEST(a_driven_scheduler_tells_its_next_timer) {
-    struct rig rig = driven_start(1);
+static void sleep_until_timer(struct rig rig, uint64_t delay_ns) {
     struct probe probe = PROBE_INIT;
     weft_pid pid = rig_spawn(&rig, &probe);
-    uint64_t delay_ns = 200 * MS_NS;
     act_driven(&rig, pid, start_timer, &delay_ns);
     uint64_t turns = 0;
     while (probe_count(&probe) == 0) {
@@ -289,6 +287,21 @@ START_TEST(a_driven_scheduler_tells_its_next_timer) {
     ck_assert_uint_eq(weft_runtime_drive_deadline(rig.runtime), UINT64_MAX);
     rig_stop(&rig);
     probe_fini(&probe);
+}
+
+START_TEST(a_driven_scheduler_tells_its_next_timer) {
+    sleep_until_timer(driven_start(1), 200 * MS_NS);
+}
+END_TEST
+
+/* A wake stayed among the events of the driver, which nobody polls where there is no I/O. */
+START_TEST(a_driven_scheduler_sleeps_after_a_wake_on_epoll_too) {
+    weft_config config = rig_config(1);
+    config.driven = true;
+    config.io_driver = WEFT_IO_DRIVER_EPOLL;
+    for (uint32_t round = 0; round < 40; round++) {
+        sleep_until_timer(rig_start_with(&config), 20 * MS_NS);
+    }
 }
 END_TEST
 
@@ -492,6 +505,7 @@ static Suite *embed_suite(void) {
     tcase_set_timeout(driven, 180);
     tcase_add_loop_test(driven, a_driven_scheduler_loses_no_wake_up, 0, 2 * SCHEDULER_CASES);
     tcase_add_test(driven, a_driven_scheduler_tells_its_next_timer);
+    tcase_add_test(driven, a_driven_scheduler_sleeps_after_a_wake_on_epoll_too);
     tcase_add_test(driven, driving_ends_at_its_time_and_leaves_the_descriptor_readable);
     tcase_add_test(driven, driving_waits_no_longer_than_asked);
     tcase_add_test(driven, driving_ends_with_the_runtime);
