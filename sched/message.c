@@ -113,18 +113,42 @@ void weft__msg_done(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *m
     }
 }
 
-/* Splits a batch into its signals and the rest, each in the order it was sent. An exit that will be
- * trapped is a message, in its order. */
-static struct weft__batch take_signals(const struct weft__arena *arena, struct weft__batch *batch,
-                                       bool trap) {
-    struct weft__batch signals = {0};
-    struct weft__batch rest = {0};
-    uint32_t index = batch->first;
+/* Where a message goes when it is added to what waits. */
+enum lane {
+    LANE_ENDS = 0, /* start, stops, exits, bonds: first, among themselves in the order they came */
+    LANE_SIGNALS = 1, /* other signals: next */
+    LANE_REST = 2,    /* behind everything */
+    LANES = 3,
+};
+
+/* An exit that will be trapped is a message, in its order. */
+static enum lane lane_of(const weft_msg *msg, bool trap) {
+    if ((msg->weft__kind & WEFT__KIND_SIGNAL) == 0) {
+        return LANE_REST;
+    }
+    switch (msg->weft__kind) {
+    case WEFT__SIGNAL_EXIT:
+        return trap ? LANE_REST : LANE_ENDS;
+    case WEFT__SIGNAL_START:
+    case WEFT__SIGNAL_STOP:
+    case WEFT__SIGNAL_KILL:
+    case WEFT__SIGNAL_LINK:
+    case WEFT__SIGNAL_UNLINK:
+    case WEFT__SIGNAL_UNLINKED:
+    case WEFT__SIGNAL_MONITOR:
+    case WEFT__SIGNAL_DEMONITOR:
+        return LANE_ENDS;
+    default:
+        return LANE_SIGNALS;
+    }
+}
+
+/* Splits a batch, each part in the order it was sent. */
+static void split_lanes(const struct weft__arena *arena, uint32_t index, bool trap,
+                        struct weft__batch lanes[LANES]) {
     while (index != 0) { /* bounded by the batch */
         weft_msg *msg = weft__arena_msg(arena, index);
-        bool signal = (msg->weft__kind & WEFT__KIND_SIGNAL) != 0 &&
-                      !(trap && msg->weft__kind == WEFT__SIGNAL_EXIT);
-        struct weft__batch *list = signal ? &signals : &rest;
+        struct weft__batch *list = &lanes[lane_of(msg, trap)];
         if (list->first == 0) {
             list->first = index;
         } else {
@@ -132,34 +156,47 @@ static struct weft__batch take_signals(const struct weft__arena *arena, struct w
         }
         list->last = index;
         index = msg->weft__next;
+        msg->weft__next = 0;
     }
-    if (signals.first != 0) {
-        weft__arena_msg(arena, signals.last)->weft__next = 0;
-    }
-    if (rest.first != 0) {
-        weft__arena_msg(arena, rest.last)->weft__next = 0;
-    }
-    *batch = rest;
-    return signals;
 }
 
-/* Adds what was just taken: signals before everything that waits, the rest behind it. */
+/* Puts a list into what waits, at a link of it; returns the link behind. */
+static uint32_t *insert(const struct weft__arena *arena, struct weft_ctx *ctx, uint32_t *link,
+                        const struct weft__batch *list) {
+    if (list->first == 0) {
+        return link;
+    }
+    weft_msg *last = weft__arena_msg(arena, list->last);
+    ctx->batch_last = *link == 0 ? list->last : ctx->batch_last;
+    last->weft__next = *link;
+    *link = list->first;
+    return &last->weft__next;
+}
+
+/* Adds what was just taken: signals before everything that waits, the rest behind it. Those about
+ * ends keep their order also to those that have waited since the last turn: two actors' signals
+ * arrive in the order they were sent. */
 void weft__batch_add(struct weft__scheduler *s, struct weft_ctx *ctx, struct weft__batch *taken) {
-    struct weft__batch batch = *taken;
+    struct weft__batch lanes[LANES] = {0};
+    bool trap = (ctx->life & WEFT__LIFE_TRAP) != 0;
     if (taken->kinds > WEFT_MSG_REQUEST) {
         ctx->life &= ~(uint32_t)WEFT__LIFE_PURE;
     }
-    struct weft__batch signals =
-        take_signals(s->messages, &batch, (ctx->life & WEFT__LIFE_TRAP) != 0);
-    weft__batch_append(s->messages, ctx, &batch);
-    if (signals.first == 0) {
+    split_lanes(s->messages, taken->first, trap, lanes);
+    weft__batch_append(s->messages, ctx, &lanes[LANE_REST]);
+    if ((lanes[LANE_ENDS].first | lanes[LANE_SIGNALS].first) == 0) {
         return;
     }
-    weft__arena_msg(s->messages, signals.last)->weft__next = ctx->batch;
-    if (ctx->batch == 0) {
-        ctx->batch_last = signals.last;
+    uint32_t *link = &ctx->batch;
+    while (*link != 0) { /* bounded by such signals that wait */
+        weft_msg *msg = weft__arena_msg(s->messages, *link);
+        if (lane_of(msg, trap) != LANE_ENDS) {
+            break;
+        }
+        link = &msg->weft__next;
     }
-    ctx->batch = signals.first;
+    link = insert(s->messages, ctx, link, &lanes[LANE_ENDS]);
+    (void)insert(s->messages, ctx, link, &lanes[LANE_SIGNALS]);
 }
 
 void weft__unanchor(struct weft__scheduler *s, struct weft_ctx *ctx) {

@@ -543,6 +543,41 @@ START_TEST(what_was_given_up_is_taken_out_of_what_waits) {
 }
 END_TEST
 
+static int yield_on(weft_ctx *ctx, void *user) {
+    (void)user;
+    while (weft_yield(ctx) == 0) { /* until it is ended */
+    }
+    return 0;
+}
+
+static int end_with_two(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    weft_reason first = {.code = 1};
+    weft_reason second = {.code = 2};
+    weft_msg *msg;
+    ck_assert_int_eq(weft_monitor(ctx, script->pid, 0, NULL), 0);
+    ck_assert_int_eq(weft_exit_signal(ctx, script->pid, &first), 0);
+    (void)weft_exit_signal(ctx, script->pid, &second); /* it may have ended */
+    ck_assert_int_eq(weft_receive(ctx, WEFT_FOREVER, &msg), 0);
+    ck_assert_int_eq(weft_msg_kind(msg), WEFT_MSG_DOWN);
+    ck_assert_int_eq(weft_msg_status(msg), 1);
+    return 0;
+}
+
+/* The second came in front of the first when that still waited as a turn ended. */
+START_TEST(signals_keep_their_order_over_turns) {
+    struct rig rig = rig_start(schedulers_of(_i));
+    for (uint32_t round = 0; round < 2000; round++) {
+        struct script target = {.fn = yield_on};
+        struct script script = {.fn = end_with_two, .pid = start(&rig, &target)};
+        weft_pid pid = start(&rig, &script);
+        eventually(finished(&script));
+        eventually(!is_alive(&rig, pid));
+    }
+    rig_stop(&rig);
+}
+END_TEST
+
 /* ---- many ---------------------------------------------------------------------------------- */
 
 static int hop(weft_ctx *ctx, void *user) {
@@ -608,6 +643,7 @@ static Suite *suite(void) {
     tcase_add_loop_test(cases, a_process_that_traps_exits_answers_a_stop_itself, 0,
                         SCHEDULER_CASES);
     tcase_add_loop_test(cases, what_was_given_up_is_taken_out_of_what_waits, 0, SCHEDULER_CASES);
+    tcase_add_loop_test(cases, signals_keep_their_order_over_turns, 0, SCHEDULER_CASES);
     tcase_add_loop_test(cases, many_processes_move_between_schedulers, 0, SCHEDULER_CASES);
     suite_add_tcase(s, cases);
     return s;
