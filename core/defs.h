@@ -20,6 +20,8 @@
 #define WEFT_INLINE                static inline __attribute__((always_inline))
 #define WEFT_NOINLINE              __attribute__((noinline))
 #define WEFT_COLD                  __attribute__((cold, noinline))
+/* For what only weft_verify uses. */
+#define WEFT_UNUSED                __attribute__((unused))
 #define WEFT_FALLTHROUGH           __attribute__((fallthrough))
 #define WEFT_PRINTF(format, first) __attribute__((format(printf, format, first)))
 #define weft_prefetch(address)     __builtin_prefetch((address), 0, 3)

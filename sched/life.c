@@ -140,7 +140,8 @@ static void bury_list(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t 
 }
 
 /* For weft_verify: is the message among those that wait? */
-WEFT_INLINE bool batch_has(const struct weft__arena *arena, uint32_t index, uint32_t wanted) {
+WEFT_UNUSED static bool batch_has(const struct weft__arena *arena, uint32_t index,
+                                  uint32_t wanted) {
     while (index != 0 && index != wanted) { /* bounded by the batch */
         index = weft__arena_msg(arena, index)->weft__next;
     }
@@ -228,7 +229,7 @@ WEFT_INLINE bool is_kept(const weft_msg *msg) {
 }
 
 /* For weft_verify. */
-WEFT_INLINE bool batch_is_pure(const struct weft__arena *arena, uint32_t index) {
+WEFT_UNUSED static bool batch_is_pure(const struct weft__arena *arena, uint32_t index) {
     while (index != 0 && is_kept(weft__arena_msg(arena, index))) { /* bounded by the batch */
         index = weft__arena_msg(arena, index)->weft__next;
     }

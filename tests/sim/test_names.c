@@ -83,7 +83,8 @@ struct world {
     char text[256];
 };
 
-static void fail(struct world *world, const char *format, ...) {
+static void __attribute__((format(printf, 2, 3)))
+fail(struct world *world, const char *format, ...) {
     va_list arguments;
     if (world->failed) {
         return;
