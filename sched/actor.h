@@ -93,6 +93,15 @@ void weft__ext_free(struct weft__core *core, struct weft__ext *ext);
 /* What a receive left behind: its message is released, its result looked at. */
 void weft__receive_done(struct weft__scheduler *s, struct weft_ctx *ctx, int result);
 
+/* What an actor has put aside takes room in its mailbox; a negative bound refuses all. */
+WEFT_INLINE void weft__show_room(struct weft_ctx *ctx, uint32_t put_aside) {
+    uint32_t bound = ctx->type->bound;
+    if (bound != 0) {
+        int64_t left = (int64_t)bound - put_aside;
+        weft_store32_relaxed(&ctx->bound, left > 0 ? (uint32_t)left : (uint32_t)INT32_MIN);
+    }
+}
+
 /* Puts messages behind those the actor has taken already. */
 WEFT_INLINE void weft__batch_append(const struct weft__arena *arena, struct weft_ctx *ctx,
                                     const struct weft__batch *more) {

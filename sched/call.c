@@ -6,8 +6,6 @@
 #include "sched/chain.h"
 #include "sched/job.h"
 
-enum { EXACT_NS = 100000000 /* shorter timeouts are counted from a clock read for them */ };
-
 struct weft__ext *weft__ext_of(struct weft_ctx *ctx) {
     if (weft_likely(ctx->ext != NULL)) {
         return ctx->ext;
@@ -90,12 +88,7 @@ WEFT_INLINE int prepare(struct weft_ctx *ctx, const struct weft__draft *draft, u
         }
     }
     uint64_t wait_ns = timeout_ns == 0 ? s->runtime->config.call_timeout_ns : timeout_ns;
-    if (weft_unlikely(wait_ns < EXACT_NS)) {
-        s->now_ns = weft__now(s->core);
-    } else {
-        weft__refresh_clock(s); /* the turn's clock is at most a step or a watchdog period old */
-    }
-    uint64_t deadline_ns = weft_add_saturated(s->now_ns, wait_ns);
+    uint64_t deadline_ns = weft__due_ns(s, wait_ns);
     uint64_t reference = weft__calls_add(&ext->calls, token, deadline_ns);
     msg->weft__u.weft__r.weft__ref = reference;
     msg->weft__u.weft__r.weft__value = (int64_t)deadline_ns;

@@ -82,15 +82,6 @@ void weft__process_drop(struct weft__scheduler *s, struct weft__process *process
 
 /* ---- saved messages ------------------------------------------------------------------------ */
 
-/* What is saved takes room in the mailbox, as what a serial actor holds back does. */
-static void show_room(struct weft_ctx *ctx, const struct weft__process *process) {
-    uint32_t bound = ctx->type->bound;
-    if (bound != 0) {
-        int64_t left = (int64_t)bound - process->saved_count;
-        weft_store32_relaxed(&ctx->bound, left > 0 ? (uint32_t)left : (uint32_t)INT32_MIN);
-    }
-}
-
 /* Is a saved message to be counted as handled when it is delivered? Its seq, which serves nothing
  * else outside the mailbox, says so; that of a DOWN is its monitor's. */
 enum count { COUNTED = 0, COUNTS = 1 };
@@ -119,7 +110,7 @@ static void save(struct weft__scheduler *s, struct weft__process *process, weft_
     process->saved_last = index;
     process->saved_count++;
     process->saved_chains += has_chain(msg) ? 1 : 0;
-    show_room(ctx, process);
+    weft__show_room(ctx, process->saved_count);
 }
 
 /* Takes a saved message out; before is the one in front of it, or NULL. */
@@ -135,7 +126,7 @@ static void unsave(struct weft__scheduler *s, struct weft__process *process, wef
     }
     process->saved_count--;
     process->saved_chains -= has_chain(msg) ? 1 : 0;
-    show_room(process->ctx, process);
+    weft__show_room(process->ctx, process->saved_count);
 }
 
 /* Is this what the process waits for? */

@@ -6,8 +6,6 @@
 #include "sched/chain.h"
 #include "sched/process.h"
 
-enum { EXACT_NS = 100000000 /* shorter timeouts are counted from a clock read for them */ };
-
 bool weft_is_process(const weft_ctx *ctx) {
     return weft__process_inside(ctx) != NULL;
 }
@@ -51,13 +49,7 @@ static WEFT_NOINLINE int start_time(struct weft_ctx *ctx, struct weft__process *
     if (timeout_ns == 0) {
         result = send_mark(ctx, process);
     } else {
-        if (timeout_ns < EXACT_NS) {
-            s->now_ns = weft__now(s->core);
-        } else {
-            weft__refresh_clock(s);
-        }
-        result =
-            weft__call_enter(ctx, weft_add_saturated(s->now_ns, timeout_ns), 0, &process->time_ref);
+        result = weft__call_enter(ctx, weft__due_ns(s, timeout_ns), 0, &process->time_ref);
     }
     process->wait = result == 0 ? process->wait : WEFT__WAIT_NOTHING;
     return result;

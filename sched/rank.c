@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Actors of high and low priority: where they wait, and when it is their turn. Most programs have
- * none. So normal actors know nothing of this: a scheduler looks at one word before each pick
- * (weft__scheduler.ranks), comes here while it is not 0, and nobody looks into others' rings of
+ * none. So normal actors know nothing of this: a scheduler comes here while one of two words beside
+ * its LIFO slot is not 0 (weft__scheduler.ranks and hurry), and nobody looks into others' rings of
  * high and low actors before the runtime has such (weft_runtime.ranked).
  *
  * A rank is a ring, from which any scheduler may take, and a list of pinned actors. High ones run

@@ -323,10 +323,7 @@ static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg
     ext->stash_last = index;
     ext->stash_count++;
     ctx->life |= WEFT__LIFE_STASH;
-    if (ctx->type->bound != 0) { /* what is held back takes room; a negative bound refuses all */
-        int32_t left = (int32_t)ctx->type->bound - (int32_t)ext->stash_count;
-        weft_store32_relaxed(&ctx->bound, left > 0 ? (uint32_t)left : (uint32_t)INT32_MIN);
-    }
+    weft__show_room(ctx, ext->stash_count);
     return true;
 }
 

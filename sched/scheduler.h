@@ -443,6 +443,17 @@ WEFT_INLINE void weft__doorbells(struct weft__scheduler *s) {
 }
 /* Reads the clock if the last reading may be old. */
 void weft__refresh_clock(struct weft__scheduler *s);
+enum { WEFT__EXACT_NS = 100000000 }; /* shorter times are counted from a clock read for them */
+/* When a time is over that begins now: for others than those the turn's clock will do, which is at
+ * most a step or a watchdog period old. */
+WEFT_INLINE uint64_t weft__due_ns(struct weft__scheduler *s, uint64_t after_ns) {
+    if (weft_unlikely(after_ns < WEFT__EXACT_NS)) {
+        s->now_ns = weft__now(s->core);
+    } else {
+        weft__refresh_clock(s);
+    }
+    return weft_add_saturated(s->now_ns, after_ns);
+}
 /* Who fires timers: a scheduler, or (s NULL) a thread outside. */
 struct weft__fire {
     weft_runtime *runtime;

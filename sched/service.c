@@ -18,8 +18,7 @@
 enum {
     IDLE_TAG = 0x49444c45,
     IDLE_AGAIN_NS =
-        1000000,          /* messages that wait go first; if none was for the actor: this later */
-    EXACT_NS = 100000000, /* shorter times are counted from a clock read for them */
+        1000000, /* messages that wait go first; if none was for the actor: this later */
     TABLE_MIN = 4,
 };
 
@@ -204,13 +203,8 @@ int weft_service_idle(weft_ctx *ctx, uint64_t timeout_ns) {
     if (ext == NULL) {
         return -ENOMEM;
     }
-    if (timeout_ns < EXACT_NS) {
-        s->now_ns = weft__now(s->core);
-    } else {
-        weft__refresh_clock(s);
-    }
     struct weft__idle_wait *idle = &ext->idle;
-    idle->until_ns = weft_add_saturated(s->now_ns, timeout_ns);
+    idle->until_ns = weft__due_ns(s, timeout_ns);
     ctx->life |= WEFT__LIFE_IDLE;
     if (idle->timer != 0 && idle->due_ns <= idle->until_ns) {
         return 0;

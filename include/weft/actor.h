@@ -266,8 +266,9 @@ WEFT_API bool weft_timer_cancel(weft_ctx *ctx, weft_timer timer);
 /* Ends this actor when the current callback returns; 0 is normal, an error is negative (a positive
  * number counts as -EINVAL), the first reason wins. */
 WEFT_API void weft_exit(weft_ctx *ctx, int reason);
-/* Asks another actor to end with a reason, before its queued user messages; its
- * terminate runs. 0, WEFT_E_NOPROC, -EINVAL (reason above 0), -ENOMEM. Actor only. */
+/* Asks another actor to end with a reason, before its queued user messages; its terminate runs. A
+ * process that traps exits gets an EXIT message and ends by itself: weft/link.h. 0, WEFT_E_NOPROC,
+ * -EINVAL (reason above 0), -ENOMEM. Actor only. */
 WEFT_API int weft_stop(weft_ctx *ctx, weft_pid target, int reason);
 /* The same with reason WEFT_E_KILLED, without terminate (cleanups do run). */
 WEFT_API int weft_kill(weft_ctx *ctx, weft_pid target);

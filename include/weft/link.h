@@ -77,8 +77,7 @@ WEFT_API bool weft_trap_exit(weft_ctx *ctx, bool on);
  * noproc or noconnection. 0, or -ENOMEM: nothing changed. */
 WEFT_API int weft_link(weft_ctx *ctx, weft_pid target);
 
-/* The link is gone when it returns: no EXIT of it arrives any more. Not linked: nothing. 0, or
- * -ENOMEM: still linked. */
+/* The link is gone when it returns: no EXIT of it arrives any more. Not linked: nothing. 0. */
 WEFT_API int weft_unlink(weft_ctx *ctx, weft_pid target);
 
 /* Writes up to max linked pids, in no order; returns how many there are. */

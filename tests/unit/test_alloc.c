@@ -5,75 +5,9 @@
  * API names, nothing may leak or crash, and what is not affected must go on.
  */
 #define _GNU_SOURCE
-#include "support.h"
+#include "memory_support.h"
 
 #include <stdatomic.h>
-
-/* ---- an allocator that fails once, or from then on ------------------------------------------- */
-
-struct memory {
-    _Atomic uint64_t fail_at; /* which request fails, from 1; 0: none */
-    bool fail_further;        /* and all after it */
-    _Atomic uint64_t requests;
-    _Atomic uint64_t failed;
-    _Atomic int64_t blocks;
-    _Atomic int64_t bytes;
-};
-
-struct header {
-    size_t size;
-    const char *tag;
-};
-
-static bool fails(struct memory *memory) {
-    uint64_t number = atomic_fetch_add(&memory->requests, 1) + 1;
-    uint64_t fail_at = atomic_load(&memory->fail_at);
-    bool fail = fail_at != 0 && (number == fail_at || (memory->fail_further && number > fail_at));
-    if (fail) {
-        atomic_fetch_add(&memory->failed, 1);
-    }
-    return fail;
-}
-
-static void *memory_alloc(void *cookie, size_t size, const char *tag) {
-    struct memory *memory = cookie;
-    if (fails(memory)) {
-        return NULL;
-    }
-    struct header *header = malloc(sizeof(*header) + size);
-    ck_assert_ptr_nonnull(header);
-    *header = (struct header){.size = size, .tag = tag};
-    memset(header + 1, 0xa5, size);
-    atomic_fetch_add(&memory->blocks, 1);
-    atomic_fetch_add(&memory->bytes, (int64_t)size);
-    return header + 1;
-}
-
-static void memory_free(void *cookie, void *block, size_t size, const char *tag) {
-    struct memory *memory = cookie;
-    struct header *header = (struct header *)block - 1;
-    ck_assert_msg(header->size == size && strcmp(header->tag, tag) == 0,
-                  "%zu bytes of %s freed as %zu of %s", header->size, header->tag, size, tag);
-    atomic_fetch_sub(&memory->blocks, 1);
-    atomic_fetch_sub(&memory->bytes, (int64_t)size);
-    memset(block, 0x5a, size);
-    free(header);
-}
-
-static int memory_commit(void *cookie, size_t size, const char *tag) {
-    (void)size;
-    (void)tag;
-    return fails(cookie) ? -ENOMEM : 0;
-}
-
-static weft_config memory_config(struct memory *memory) {
-    weft_config config = rig_config(2);
-    config.blocking_threads = 1;
-    config.ring_size = 16;
-    config.allocator = (weft_allocator){
-        .cookie = memory, .alloc = memory_alloc, .free = memory_free, .commit = memory_commit};
-    return config;
-}
 
 /* ---- the scenario ---------------------------------------------------------------------------- */
 

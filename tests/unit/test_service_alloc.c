@@ -5,60 +5,9 @@
  * each call that was accepted has exactly one outcome; nothing may leak, hang or run on.
  */
 #include "tests/unit/job_support.h"
+#include "tests/unit/memory_support.h"
 
 #include <stdatomic.h>
-
-/* ---- an allocator that fails once, or from then on ------------------------------------------- */
-
-struct memory {
-    _Atomic uint64_t fail_at; /* which request fails, from 1; 0: none */
-    bool fail_further;        /* and all after it */
-    _Atomic uint64_t requests;
-    _Atomic int64_t blocks;
-    _Atomic int64_t bytes;
-};
-
-struct header {
-    size_t size;
-    const char *tag;
-};
-
-static bool fails(struct memory *memory) {
-    uint64_t number = atomic_fetch_add(&memory->requests, 1) + 1;
-    uint64_t fail_at = atomic_load(&memory->fail_at);
-    return fail_at != 0 && (number == fail_at || (memory->fail_further && number > fail_at));
-}
-
-static void *memory_alloc(void *cookie, size_t size, const char *tag) {
-    struct memory *memory = cookie;
-    if (fails(memory)) {
-        return NULL;
-    }
-    struct header *header = malloc(sizeof(*header) + size);
-    ck_assert_ptr_nonnull(header);
-    *header = (struct header){.size = size, .tag = tag};
-    memset(header + 1, 0xa5, size);
-    atomic_fetch_add(&memory->blocks, 1);
-    atomic_fetch_add(&memory->bytes, (int64_t)size);
-    return header + 1;
-}
-
-static void memory_free(void *cookie, void *block, size_t size, const char *tag) {
-    struct memory *memory = cookie;
-    struct header *header = (struct header *)block - 1;
-    ck_assert_msg(header->size == size && strcmp(header->tag, tag) == 0,
-                  "%zu bytes of %s freed as %zu of %s", header->size, header->tag, size, tag);
-    atomic_fetch_sub(&memory->blocks, 1);
-    atomic_fetch_sub(&memory->bytes, (int64_t)size);
-    memset(block, 0x5a, size);
-    free(header);
-}
-
-static int memory_commit(void *cookie, size_t size, const char *tag) {
-    (void)size;
-    (void)tag;
-    return fails(cookie) ? -ENOMEM : 0;
-}
 
 /* ---- the scenario ---------------------------------------------------------------------------- */
 
@@ -310,13 +259,7 @@ static uint64_t scenario(uint64_t fail_at, bool fail_further) {
     ck_assert_ptr_nonnull(scene);
     atomic_store(&scene->memory.fail_at, fail_at);
     scene->memory.fail_further = fail_further;
-    weft_config config = rig_config(2);
-    config.blocking_threads = 1;
-    config.ring_size = 16;
-    config.allocator = (weft_allocator){.cookie = &scene->memory,
-                                        .alloc = memory_alloc,
-                                        .free = memory_free,
-                                        .commit = memory_commit};
+    weft_config config = memory_config(&scene->memory);
     if (accept(scene, weft_runtime_create(&config, &scene->runtime))) {
         run_inside(scene);
         atomic_store(&scene->memory.fail_at, 0);
