@@ -30,7 +30,7 @@ struct kid {
     weft_atomic_u32 runs;     /* those that live */
     weft_atomic_u64 slot_gen; /* the newest */
     uint64_t linger_ns;       /* a process: how long it takes to end; UINT64_MAX: for ever */
-    size_t arg_size;          /* of the last init */
+    weft_atomic_u64 arg_size; /* of the last init */
 };
 
 /* An EXIT the parent got. */
@@ -120,14 +120,12 @@ static inline void kid_cleanup(void *arg) {
     free(end);
 }
 
-/* One less of a count; false: it is 0. */
+/* One less of a count; false: it is 0. Several supervisors may start the same kid. */
 static inline bool kid_counts_down(weft_atomic_u32 *count) {
     uint32_t left = weft_load32_acquire(count);
-    if (left == 0) {
-        return false;
+    while (left != 0 && !weft_cas32_acq_rel(count, &left, left - 1)) {
     }
-    weft_store32_release(count, left - 1); /* one start at a time */
-    return true;
+    return left != 0;
 }
 
 static inline int kid_init(weft_ctx *ctx, void *state, const void *arg, size_t arg_size) {
@@ -135,7 +133,7 @@ static inline int kid_init(weft_ctx *ctx, void *state, const void *arg, size_t a
     ck_assert_uint_ge(arg_size, sizeof(self->kid));
     memcpy(&self->kid, arg, sizeof(self->kid));
     struct kid *kid = self->kid;
-    kid->arg_size = arg_size;
+    weft_store64_release(&kid->arg_size, arg_size);
     (void)weft_add32_acq_rel(&kid->starts, 1);
     if (kid_counts_down(&kid->refuse)) {
         return -EIO;

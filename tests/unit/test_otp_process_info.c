@@ -491,8 +491,9 @@ PLAY(no_pid_wrap) {
 
 /* ---- sharing a scheduler ------------------------------------------------------------------- */
 
-/* Two that yield take turns: neither gets far ahead of the other. */
+/* Two that yield take turns: neither gets far ahead of the other, once both are there. */
 struct turns {
+    weft_atomic_u32 there; /* who has begun: the second may be spawned many turns after the first */
     weft_atomic_u32 counts[2];
     weft_atomic_u32 ahead; /* the most */
 };
@@ -505,11 +506,15 @@ struct turn_taker {
 static int take_turns(weft_ctx *ctx, void *arg) {
     struct turn_taker *taker = arg;
     struct turns *turns = taker->turns;
+    (void)weft_add32_acq_rel(&turns->there, 1);
+    while (weft_load32_acquire(&turns->there) < 2) {
+        ck_assert_int_eq(weft_yield(ctx), 0);
+    }
     for (uint32_t i = 0; i < 10000; i++) {
         uint32_t mine = weft_add32_acq_rel(&turns->counts[taker->index], 1) + 1;
         uint32_t other = weft_load32_acquire(&turns->counts[1 - taker->index]);
         uint32_t ahead = mine > other ? mine - other : 0;
-        if (other != 0 && ahead > weft_load32_acquire(&turns->ahead)) {
+        if (ahead > weft_load32_acquire(&turns->ahead)) {
             weft_store32_release(&turns->ahead, ahead);
         }
         ck_assert_int_eq(weft_yield(ctx), 0);

@@ -342,12 +342,12 @@ START_TEST(the_argument_is_given_again_at_every_restart) {
     weft_pid pid = raise_house(&family, &house);
     memset(&arg, 0, sizeof(arg)); /* it was copied */
     for (uint32_t i = 0; i < 3; i++) {
-        family.kids[0].arg_size = 0;
+        weft_store64_release(&family.kids[0].arg_size, 0);
         kid_tell(&family, 0, TAG_FAIL);
         eventually(weft_load32_acquire(&family.kids[0].starts) == i + 2 &&
                    is_alive(&family.rig, kid_pid(&family, 0)));
         calm(&family, pid);
-        ck_assert_uint_eq(family.kids[0].arg_size, sizeof(arg));
+        ck_assert_uint_eq(weft_load64_acquire(&family.kids[0].arg_size), sizeof(arg));
     }
     stop_supervisor(&family, pid);
     END();

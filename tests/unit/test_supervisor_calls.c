@@ -154,12 +154,13 @@ START_TEST(start_gives_a_large_argument_again_at_every_restart) {
         spec.arg = arg;
         spec.arg_size = LARGE;
         ck_assert_int_eq(start_spec(&family, pid, &spec, &answer), 0);
-        ck_assert_uint_eq(kid->arg_size, LARGE);
-        kid->arg_size = 0;
+        ck_assert_uint_eq(weft_load64_acquire(&kid->arg_size), LARGE);
+        weft_store64_release(&kid->arg_size, 0);
         kid_tell(&family, 0, TAG_FAIL);
         eventually(!is_alive(&family.rig, answer.pid));
         calm(&family, pid);
-        ck_assert_uint_eq(kid->arg_size, restart == WEFT_RESTART_TEMPORARY ? 0 : LARGE);
+        ck_assert_uint_eq(weft_load64_acquire(&kid->arg_size),
+                          restart == WEFT_RESTART_TEMPORARY ? 0 : LARGE);
         stop_supervisor(&family, pid);
     }
     free(arg);
