@@ -25,13 +25,14 @@ enum {
     TAG_CRASH = 1,
     TAG_END = 2,
     TAG_SHUT = 3,
+    TAG_WHO = 4,   /* a request: which worker are you? */
     REFUSE = 4000, /* one in so many inits fails while it is wild */
 };
 
 #define S_NS UINT64_C(1000000000)
 
 struct worker {
-    _Atomic uint64_t pid; /* slot and generation of the newest */
+    _Atomic uint64_t pid; /* slot and generation of whose init ran last */
     _Atomic uint32_t lives;
     uint32_t restart;
 };
@@ -104,13 +105,13 @@ static void worker_gone(void *arg) {
 
 static int worker_init(weft_ctx *ctx, void *state, const void *arg, size_t arg_size) {
     uint32_t number;
-    (void)state;
     must(arg_size == sizeof(number));
     memcpy(&number, arg, sizeof(number));
     must(number < world.count);
     if (atomic_load(&world.wild) != 0 && weft_random(ctx) % REFUSE == 0) {
         return -EIO;
     }
+    *(uint32_t *)state = number;
     struct worker *worker = &world.workers[number];
     int result = weft_defer(ctx, worker_gone, worker);
     if (result != 0) {
@@ -124,9 +125,9 @@ static int worker_init(weft_ctx *ctx, void *state, const void *arg, size_t arg_s
 }
 
 static int worker_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
-    (void)ctx;
-    (void)state;
     switch (weft_msg_tag(msg)) {
+    case TAG_WHO:
+        return weft_reply(ctx, &msg, 0, state, sizeof(uint32_t)) < 0 ? -EIO : WEFT_CONTINUE;
     case TAG_CRASH:
         return -EIO;
     case TAG_END:
@@ -348,6 +349,21 @@ static bool is_over(uint32_t number) {
            atomic_load(&world.workers[number].lives) == 0;
 }
 
+/* Is a child the worker of this number? One of a house that was killed may have run its init, and
+ * died, after its successor of the next house: then the worker has the wrong pid, and is asked. */
+static bool is_worker(weft_pid pid, uint32_t number) {
+    if (weft_pid_equal(pid, pid_of(&world.workers[number]))) {
+        return true;
+    }
+    weft_msg *reply;
+    if (weft_runtime_call(world.runtime, pid, TAG_WHO, NULL, 0, 60 * S_NS, &reply) != 0) {
+        return false;
+    }
+    bool same = memcmp(weft_msg_data(reply), &number, sizeof(number)) == 0;
+    weft_runtime_msg_release(world.runtime, &reply);
+    return same;
+}
+
 /* The children of a house in their order, beside what lives. */
 static bool is_named_right(uint32_t house, weft_pid pid, uint32_t count) {
     uint32_t number = house * HOUSE;
@@ -368,7 +384,7 @@ static bool is_named_right(uint32_t house, weft_pid pid, uint32_t count) {
         const struct worker *worker = &world.workers[number];
         bool lives = atomic_load(&worker->lives) == 1;
         right = (answer.state == WEFT_CHILD_RUNNING) == lives &&
-                (!lives || weft_pid_equal(answer.pid, pid_of(worker)));
+                (!lives || is_worker(answer.pid, number));
     }
     return right;
 }
@@ -421,6 +437,7 @@ static void run(uint32_t actors) {
     weft_config config = {.struct_size = WEFT_CONFIG_INIT, .schedulers = world.schedulers};
     weft_type_def def = {.struct_size = WEFT_TYPE_DEF_INIT,
                          .name = "worker",
+                         .state_size = sizeof(uint32_t),
                          .init = worker_init,
                          .receive = worker_receive};
     must(weft_runtime_create(&config, &world.runtime) == 0);
