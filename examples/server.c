@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum { PORT, ADDRESS, TLS, CERT, KEY, CA, CONFIG, OPTIONS };
 
@@ -122,6 +123,9 @@ int server_main(const server *self, int argc, char **argv) {
     rc = rc < 0 ? rc : serve(self, runtime, address, tls, &signals);
     weft_tls_unref(tls);
     /* Closes every connection, after what was written to it has been sent. */
-    bool stopped = weft_runtime_stop(runtime, UINT64_C(10000000000)) == 0;
-    return stopped && weft_runtime_destroy(&runtime) == 0 && rc == 0 ? 0 : 1;
+    if (weft_runtime_stop(runtime, UINT64_C(10000000000)) != 0) {
+        fprintf(stderr, "%s: not stopped after 10 s\n", self->name);
+        _exit(1); /* its actors still run: whatever they use may not be freed */
+    }
+    return weft_runtime_destroy(&runtime) == 0 && rc == 0 ? 0 : 1;
 }
