@@ -415,6 +415,14 @@ static inline void stop_supervisor(struct family *family, weft_pid pid) {
     ck_assert_int_eq(end_of(family, pid), WEFT_E_SHUTDOWN);
 }
 
+/* Until the supervisor has heard of the ends of children: so many live. An actor cannot be found any
+ * more, and its journal has its end, before those with bonds to it are told. */
+static inline void active_becomes(struct family *family, weft_pid pid, uint32_t active) {
+    weft_supervisor_answer answer;
+    eventually(ask(family, pid, WEFT_SUPERVISOR_COUNT, NULL, &answer) == 0 &&
+               answer.active == active);
+}
+
 /* Until the supervisor has nothing to do: everything that came before is done. */
 static inline void calm(struct family *family, weft_pid pid) {
     ck_assert_int_eq(ask(family, pid, WEFT_SUPERVISOR_COUNT, NULL, NULL), 0);

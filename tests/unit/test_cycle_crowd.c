@@ -10,9 +10,13 @@
 
 #include <stdatomic.h>
 
+#if defined(WEFT_TSAN)
+enum { REQUESTS = 5000 };
+#else
+enum { REQUESTS = 20000 };
+#endif
 enum {
     MEMBERS = 24,
-    REQUESTS = 20000,
     IN_FLIGHT = 16,
     DEPTH = 6, /* how far a request is passed on */
     SERIALS = 20,

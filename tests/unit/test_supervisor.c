@@ -272,7 +272,7 @@ START_TEST(restarts_of_several_take_temporary_ones_away_and_start_stopped_ones) 
     weft_pid pid = raise_house(&family, &house);
     kid_tell(&family, 2, TAG_DONE); /* in order: it stays stopped */
     journal_becomes(&family.journal, "+a +b +c +d -c");
-    calm(&family, pid);
+    active_becomes(&family, pid, 3);
     kid_tell(&family, 3, TAG_FAIL);
     journal_becomes(&family.journal, "+a +b +c +d -c -d -b -a +a +c +d");
     weft_supervisor_answer answer;
@@ -301,7 +301,7 @@ START_TEST(permanent_always_transient_after_a_crash_temporary_never) {
             kid_tell(&family, 0, tags[how]);
             eventually(!is_alive(&family.rig, before));
             journal_becomes(&family.journal, again ? "+a -a +a" : "+a -a");
-            calm(&family, pid);
+            active_becomes(&family, pid, again ? 1 : 0);
             int result = ask(&family, pid, WEFT_SUPERVISOR_WHICH, "a", &answer);
             ck_assert_int_eq(result, restart == WEFT_RESTART_TEMPORARY ? -ENOENT : 0);
             if (result == 0) {
@@ -517,7 +517,7 @@ START_TEST(ends_that_need_no_restart_do_not_count) {
     kid_tell(&family, 2, TAG_DONE);
     eventually(!is_alive(&family.rig, kid_pid(&family, 1)) &&
                !is_alive(&family.rig, kid_pid(&family, 2)));
-    calm(&family, pid);
+    active_becomes(&family, pid, 1);
     ck_assert(is_alive(&family.rig, kid_pid(&family, 0)));
     kid_tell(&family, 0, TAG_FAIL);
     ck_assert_int_eq(end_of(&family, pid), WEFT_E_SHUTDOWN);

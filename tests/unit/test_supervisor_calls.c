@@ -158,9 +158,13 @@ START_TEST(start_gives_a_large_argument_again_at_every_restart) {
         weft_store64_release(&kid->arg_size, 0);
         kid_tell(&family, 0, TAG_FAIL);
         eventually(!is_alive(&family.rig, answer.pid));
-        calm(&family, pid);
-        ck_assert_uint_eq(weft_load64_acquire(&kid->arg_size),
-                          restart == WEFT_RESTART_TEMPORARY ? 0 : LARGE);
+        if (restart == WEFT_RESTART_TEMPORARY) {
+            active_becomes(&family, pid, 0);
+            ck_assert_uint_eq(weft_load64_acquire(&kid->arg_size), 0);
+        } else {
+            eventually(weft_load64_acquire(&kid->arg_size) == LARGE);
+            calm(&family, pid);
+        }
         stop_supervisor(&family, pid);
     }
     free(arg);
@@ -218,7 +222,7 @@ START_TEST(restart_starts_one_that_does_not_run) {
     ck_assert_int_eq(ask(&family, pid, WEFT_SUPERVISOR_RESTART, "x", &answer), -ENOENT);
     kid_tell(&family, 0, TAG_DONE);
     journal_becomes(&family.journal, "+a +b +c -a");
-    calm(&family, pid);
+    active_becomes(&family, pid, 2);
     weft_store32_release(&family.kids[0].refuse, 1);
     ck_assert_int_eq(ask(&family, pid, WEFT_SUPERVISOR_RESTART, "a", &answer), -EIO);
     counts(&family, pid, 3, 2); /* it is kept, and not tried again */
@@ -549,6 +553,12 @@ START_TEST(who_waits_for_a_supervisor_that_ends_is_told) {
 }
 END_TEST
 
+static uint32_t waiting_for(weft_pid pid) {
+    weft_actor_info info = {.struct_size = sizeof(info)};
+    ck_assert_int_eq(weft_inspect(family.rig.runtime, pid, &info), 0);
+    return info.mailbox;
+}
+
 START_TEST(more_requests_than_a_mailbox_holds_are_refused) {
     weft_config config = rig_config(schedulers_of(_i));
     config.mailbox_max = 16;
@@ -561,8 +571,10 @@ START_TEST(more_requests_than_a_mailbox_holds_are_refused) {
     weft_pid asker = rig_spawn(&family.rig, &probe);
     struct house house;
     house_init(&house, WEFT_ONE_FOR_ONE);
-    house_add(&family, &house, 0, WEFT_RESTART_PERMANENT)->type = family.process;
-    family.kids[0].linger_ns = 100 * MS_NS;
+    weft_child_spec *spec = house_add(&family, &house, 0, WEFT_RESTART_PERMANENT);
+    spec->type = family.process;
+    spec->shutdown_ns = 5 * SOON_NS;
+    family.kids[0].linger_ns = UINT64_MAX; /* until it is told */
     weft_pid pid = raise_house(&family, &house);
     for (uint32_t i = 0; i < 40; i++) {
         struct asking asking = {.supervisor = pid,
@@ -571,8 +583,9 @@ START_TEST(more_requests_than_a_mailbox_holds_are_refused) {
                                 .token = i};
         act(&family.rig, asker, act_ask, &asking);
         ck_assert_int_eq(asking.result, 0);
-        sleep_ns(200000); /* it takes them out of its mailbox */
+        eventually(waiting_for(pid) == 0); /* it takes them out of its mailbox */
     }
+    kid_tell(&family, 0, TAG_DONE);
     eventually(weft_load32_acquire(&answers.count) == 40);
     uint32_t refused = 0;
     for (uint32_t i = 0; i < 40; i++) {
