@@ -41,6 +41,7 @@ struct weft__timers {
     uint32_t used;
     uint32_t count;
     uint32_t free_head; /* index plus one */
+    uint32_t extras;    /* of the pending ones */
 };
 
 struct weft__cleanup {
@@ -48,9 +49,21 @@ struct weft__cleanup {
     void *arg;
 };
 
-/* The idle time of a service; it waits for it only with WEFT__LIFE_IDLE. */
+/* Requests that were cancelled and may be in the batch still: see scope.c. */
+struct weft__cancel {
+    uint64_t from; /* 0: free */
+    uint64_t reference;
+};
+struct weft__cancels {
+    struct weft__cancel *pairs;
+    uint32_t groups;
+    uint32_t evicted;
+    uint32_t unswept; /* signals since what the actor holds was looked through */
+};
+
 enum { WEFT__CALLS_FIRST = 2 };
 
+/* The idle time of a service; it waits for it only with WEFT__LIFE_IDLE. */
 struct weft__idle_wait {
     weft_timer timer;  /* the one that is armed, or 0 */
     uint64_t due_ns;   /* when that fires, or before */
@@ -58,7 +71,7 @@ struct weft__idle_wait {
 };
 
 struct weft__ext {
-    /* what every call touches, in two cache lines of its own */
+    /* what every call touches, in cache lines of its own */
     alignas(WEFT_CACHELINE) struct weft__calls calls;
     struct weft__armed call_alarm; /* the wheel entry for the earliest deadline */
     uint64_t call_alarm_ns;
@@ -80,6 +93,7 @@ struct weft__ext {
     struct weft__bonds *bonds;           /* links and monitors, or NULL: see bonds.h */
     struct weft__process *process;       /* its stack and what it waits for, or NULL */
     struct weft__idle_wait idle;
+    struct weft__cancels cancels;
     struct weft__map jobs_started; /* reference of a pending call: cell to kill that job; job.h */
 };
 
@@ -90,16 +104,33 @@ void weft__ext_free(struct weft__core *core, struct weft__ext *ext);
 
 /* ---- message.c ----------------------------------------------------------------------------- */
 
+/* run.c: gives a message to the actor, then lets go of it. */
+void weft__receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg);
 /* What a receive left behind: its message is released, its result looked at. */
 void weft__receive_done(struct weft__scheduler *s, struct weft_ctx *ctx, int result);
 
-/* What an actor has put aside takes room in its mailbox; a negative bound refuses all. */
+/* What an actor has put aside takes room in its mailbox; a negative bound refuses all. The bound
+ * always says how much it is: without one as the distance to a bound that nobody reaches. */
 WEFT_INLINE void weft__show_room(struct weft_ctx *ctx, uint32_t put_aside) {
     uint32_t bound = ctx->type->bound;
-    if (bound != 0) {
-        int64_t left = (int64_t)bound - put_aside;
-        weft_store32_relaxed(&ctx->bound, left > 0 ? (uint32_t)left : (uint32_t)INT32_MIN);
+    uint32_t left = (bound != 0 ? bound : (uint32_t)INT32_MAX) - put_aside;
+    if (bound == 0 && put_aside == 0) {
+        left = 0;
+    } else if (bound != 0 && put_aside >= bound) {
+        left = (uint32_t)INT32_MIN + put_aside;
     }
+    weft_store32_relaxed(&ctx->bound, left);
+}
+/* The same the other way round. Any thread; advisory. */
+WEFT_INLINE uint32_t weft__put_aside(const struct weft_ctx *slot, const weft_type *type) {
+    uint32_t left = weft_load32_relaxed(&slot->bound);
+    if ((int32_t)left < 0) {
+        return left - (uint32_t)INT32_MIN;
+    }
+    if (type->bound == 0) {
+        return left == 0 ? 0 : (uint32_t)INT32_MAX - left;
+    }
+    return left > type->bound ? 0 : type->bound - left; /* of another tenant by now: nothing */
 }
 
 /* Puts messages behind those the actor has taken already. */
@@ -122,6 +153,7 @@ void weft__batch_add(struct weft__scheduler *s, struct weft_ctx *ctx, struct wef
 enum {
     WEFT__MSG_TRIED = 0x80, /* in weft__flags: a request whose handler crashed, not answered yet */
     WEFT__MSG_CHAIN = 0x40, /* in weft__flags: a request that somebody is blocked on (chain.h) */
+    WEFT__MSG_ASKED = 0x08, /* in weft__flags: a request that calls were made for (scope.h) */
     WEFT__CHAIN_BYTES = 4,
 };
 
@@ -228,10 +260,6 @@ int weft__send_try_outside(weft_runtime *runtime, uint64_t target, weft_msg *msg
 /* A message could not be delivered [take]: counted, given to the subscriber, freed. s NULL: any
  * thread. */
 void weft__dead_letter(weft_runtime *runtime, struct weft__scheduler *s, weft_msg *msg, int reason);
-/* Answers all WANT_READY signals that wait in the actor. */
-void weft__waiters_flush(struct weft__scheduler *s, struct weft_ctx *ctx);
-/* A READY arrived from an actor. */
-void weft__busy_remove(struct weft_ctx *ctx, uint64_t from);
 /* Counts on s, or outside. */
 void weft__count(weft_runtime *runtime, struct weft__scheduler *s, size_t counter, uint64_t n);
 #define WEFT__COUNT(runtime, s, name, n)                                                           \
@@ -243,11 +271,16 @@ void weft__count(weft_runtime *runtime, struct weft__scheduler *s, size_t counte
 struct weft__asked {
     weft_msg *msg;
     uint64_t reference; /* weft__call_undo, if it is not sent after all */
+    uint64_t target;    /* call.c; others: weft__call_sent */
 };
 /* Enters a call and makes its message, all but the sender. Errors as weft_call. */
 int weft__call_prepare(struct weft_ctx *ctx, const struct weft__draft *draft, uint64_t timeout_ns,
                        uint64_t token, struct weft__asked *ret_asked);
 void weft__call_undo(struct weft_ctx *ctx, uint64_t reference);
+/* Its request is in the mailbox of this target: slot and generation. */
+WEFT_INLINE void weft__call_sent(struct weft_ctx *ctx, uint64_t reference, uint64_t target) {
+    weft__calls_at(&ctx->ext->calls, reference)->target = target;
+}
 /* A call to an actor of this or another node. 0 and its reference; errors as weft_call. */
 int weft__call_start(struct weft_ctx *ctx, weft_pid target, const struct weft__draft *draft,
                      uint64_t timeout_ns, uint64_t *ret_reference);
@@ -259,8 +292,13 @@ int weft__call_enter(struct weft_ctx *ctx, uint64_t deadline_ns, uint64_t token,
 struct weft__wheel *weft__wheel_home(struct weft__scheduler *s, const struct weft__armed *armed);
 /* Arms the wheel for the earliest pending call. 0 or -ENOMEM. */
 int weft__calls_arm(struct weft__scheduler *s, struct weft_ctx *ctx);
+/* Delivers a REPLY for each call that is due: -ETIMEDOUT, or -ECANCELED when it was cancelled from
+ * above (scope.h). msg, a wide signal [take], carries the first. */
+void weft__calls_due(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg);
 /* No call is pending any more: its alarm need not fire. */
 void weft__calls_disarm(struct weft__scheduler *s, struct weft_ctx *ctx);
+/* Heap memory of an actor's timers. */
+uint64_t weft__timers_bytes(const struct weft__timers *timers);
 /* The actor ends: forgets calls and timers. */
 void weft__timers_fini(struct weft__scheduler *s, struct weft_ctx *ctx);
 

@@ -102,7 +102,8 @@ static void heap_down(struct weft__calls *calls, uint32_t at) {
     heap_set(calls, at, record);
 }
 
-uint64_t weft__calls_add_any(struct weft__calls *calls, uint64_t token, uint64_t deadline_ns) {
+uint64_t weft__calls_add_any(struct weft__calls *calls, uint64_t token, uint64_t deadline_ns,
+                             uint64_t target) {
     weft_assert(calls->count < calls->capacity);
     uint32_t index;
     if (calls->free_head != 0) {
@@ -115,6 +116,7 @@ uint64_t weft__calls_add_any(struct weft__calls *calls, uint64_t token, uint64_t
     struct weft__call *call = &calls->records[index];
     call->token = token;
     call->deadline_ns = deadline_ns;
+    call->target = target;
     call->seq++;
     weft_assert((call->seq & 1) == 1);
     uint32_t at = calls->count++;
@@ -149,16 +151,22 @@ bool weft__calls_take_any(struct weft__calls *calls, uint64_t reference, uint64_
     return true;
 }
 
-uint32_t weft__calls_cancel(struct weft__calls *calls, uint64_t token) {
-    uint32_t cancelled = 0;
-    for (uint32_t index = 0; index < calls->used; index++) {
-        const struct weft__call *call = &calls->records[index];
-        if ((call->seq & 1) == 1 && call->token == token) {
-            remove_call(calls, index);
-            cancelled++;
+bool weft__calls_find(const struct weft__calls *calls, uint64_t token, uint32_t *cursor,
+                      uint64_t *ret_reference) {
+    while (*cursor < calls->used) {
+        uint32_t index = (*cursor)++;
+        if (weft__calls_is_pending(calls, index) && calls->records[index].token == token) {
+            *ret_reference = weft__calls_reference(calls, index);
+            return true;
         }
     }
-    return cancelled;
+    return false;
+}
+
+void weft__calls_hurry(struct weft__calls *calls, uint32_t index) {
+    weft_assert(weft__calls_is_pending(calls, index));
+    calls->records[index].deadline_ns = 0;
+    heap_up(calls, calls->records[index].heap_at);
 }
 
 bool weft__calls_expire(struct weft__calls *calls, uint64_t now_ns, uint64_t *ret_token,
@@ -168,7 +176,7 @@ bool weft__calls_expire(struct weft__calls *calls, uint64_t now_ns, uint64_t *re
     }
     uint32_t index = calls->heap[0];
     *ret_token = calls->records[index].token;
-    *ret_reference = (uint64_t)calls->records[index].seq << 32 | index;
+    *ret_reference = weft__calls_reference(calls, index);
     remove_call(calls, index);
     return true;
 }

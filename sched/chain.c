@@ -11,13 +11,19 @@
  * meanwhile takes it as a hint only (sched/mailbox.h, I3).
  */
 #include "sched/chain.h"
+#include "sched/process.h"
+#include "sched/tracing.h"
 
 enum {
     HELD_LOOKED = 64, /* messages a serial actor holds that are looked at for a chain */
     BRANCHES = 32, /* actors with several calls on one way ahead whose others are looked at too */
     OWN_SLACK = 8, /* nodes of ended calls an actor keeps until it looks through them */
     LOGGED = 8,    /* pids of a circle that the log shows */
-    ENDED = 1,     /* the mark */
+    AWAIT_LOOKED = 64, /* calls pending at most, among which an await looks for its own */
+    /* the mark, bits */
+    ENDED = 1,
+    DORMANT = 2, /* nobody waits for the call yet */
+    TOUCHED = 4, /* its request is stuck, or one further down. Set under chain_lock */
 };
 
 /* What its maker's list holds of a node; a reference is 1. */
@@ -68,8 +74,23 @@ static void unlock(weft_runtime *runtime) {
 
 /* Has the call ended for which a node stands? What is further up waits for something else then. */
 static bool is_over(const struct weft__scheduler *s, weft_msg *node) {
-    return weft_load32_relaxed(mark_at(node)) == ENDED || /* H2 */
+    return (weft_load32_relaxed(mark_at(node)) & ENDED) != 0 || /* H2 */
            (uint64_t)node->weft__u.weft__r.weft__value <= s->now_ns;
+}
+
+/* Does nobody wait for the call yet? Then no way leads over its node. H3: what touched it before
+ * has seen, or will be seen by, who wakes it: both change this one word (wake). */
+static bool is_dormant(weft_msg *node) {
+    return (weft_load32_relaxed(mark_at(node)) & DORMANT) != 0; /* H3 */
+}
+
+/* Changes a mark; what it was. An ended node stays ended. */
+static uint32_t change_mark(weft_msg *node, uint32_t clear, uint32_t set) {
+    uint32_t mark = weft_load32_relaxed(mark_at(node)); /* the swap decides */
+    while ((mark & ENDED) == 0 && /* bounded by who changes it: its owner, lock holders, its end */
+           !weft_cas32_acq_rel(mark_at(node), &mark, (mark & ~clear) | set)) {
+    }
+    return mark;
 }
 
 /* ---- references ---------------------------------------------------------------------------- */
@@ -175,7 +196,7 @@ static uint32_t served(const struct weft__scheduler *s, const struct weft_ctx *c
     if (s->msg != NULL && (s->msg->weft__flags & WEFT__MSG_CHAIN) != 0) {
         return *chain_at(s->msg);
     }
-    if (!weft__chain_blocks(ctx) && (ctx->life & WEFT__LIFE_TAKEN) == 0) {
+    if (!weft__chain_owns(ctx) && (ctx->life & WEFT__LIFE_TAKEN) == 0) {
         return 0;
     }
     weft_msg *held = newest_held(s, ctx);
@@ -317,7 +338,7 @@ static int make_node(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t *
     node->weft__u.weft__r.weft__ref = 0;
     node->weft__u.weft__r.weft__value = INT64_MAX;
     *place_at(node) = (struct place){0};
-    weft_store32_relaxed(mark_at(node), 0);
+    weft_store32_relaxed(mark_at(node), weft__chain_blocks(ctx) ? 0 : DORMANT);
     weft_store32_relaxed(references_at(node), OWN_SHARE + 1); /* its list's and the request's */
     *ret_index = weft__arena_index(s->messages, node);
     own_add(s, ctx, *ret_index);
@@ -337,7 +358,7 @@ int weft__chain_request(struct weft__scheduler *s, struct weft_ctx *ctx,
     msg->weft__from = weft__from(ctx);
     *ret_msg = msg;
     uint32_t index;
-    if (!weft__chain_blocks(ctx)) {
+    if (!weft__chain_owns(ctx)) {
         index = served(s, ctx);
         if (index == 0) {
             return 0;
@@ -356,12 +377,19 @@ int weft__chain_request(struct weft__scheduler *s, struct weft_ctx *ctx,
 }
 
 void weft__chain_enter(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg) {
-    if (!weft__chain_blocks(ctx)) {
+    if (!weft__chain_owns(ctx)) {
         return; /* the chain is another's */
     }
     weft_msg *node = weft__arena_msg(s->messages, *chain_at(msg));
+    bool shown = ctx->episode != 0; /* others may be looking at it already */
+    if (shown) {
+        lock(s->runtime);
+    }
     node->weft__u.weft__r.weft__ref = msg->weft__u.weft__r.weft__ref;
     node->weft__u.weft__r.weft__value = msg->weft__u.weft__r.weft__value;
+    if (shown) {
+        unlock(s->runtime);
+    }
 }
 
 /* A number for an episode or a search, never 0. Under chain_lock. */
@@ -372,11 +400,10 @@ static uint32_t next_number(weft_runtime *runtime) {
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
-static void log_circle(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg) {
+static void log_circle(struct weft__scheduler *s, const struct weft_ctx *ctx, uint32_t index) {
     char self[WEFT_PID_TEXT_BYTES] = "";
     char callers[LOGGED * (WEFT_PID_TEXT_BYTES + 1) + 4] = "";
     size_t at = 0;
-    uint32_t index = *chain_at(msg);
     (void)weft_pid_format(weft_self(ctx), self, sizeof(self)); /* fits */
     for (uint32_t i = 0; i < LOGGED && index != 0; i++) {
         weft_msg *node = weft__arena_msg(s->messages, index);
@@ -406,7 +433,7 @@ static bool waits_for_itself(const struct weft__scheduler *s, const struct weft_
     uint32_t index = *chain_at(msg);
     while (index != 0) { /* bounded by WEFT__CHAIN_MAX */
         weft_msg *node = weft__arena_msg(s->messages, index);
-        if (is_over(s, node)) {
+        if (is_over(s, node) || is_dormant(node)) { /* H3: if not for long, the search finds it */
             return false;
         }
         if (node->weft__from == weft__from(ctx)) {
@@ -425,10 +452,12 @@ static void put_note(struct weft__scheduler *s, const struct weft_ctx *ctx, weft
     place->slot = ctx->index;
     place->episode = ctx->episode;
     place->until_ns = (uint64_t)msg->weft__u.weft__r.weft__value;
+    (void)change_mark(node, 0, TOUCHED);                  /* H3 */
     while (node->weft__size != 0 && place->linked == 0) { /* bounded by WEFT__CHAIN_MAX */
         link_child(s->messages, node);
         node = weft__arena_msg(s->messages, node->weft__size);
         place = place_at(node);
+        (void)change_mark(node, 0, TOUCHED); /* H3 */
     }
 }
 
@@ -452,7 +481,7 @@ struct search {
 static void search_add(const struct weft__scheduler *s, struct search *search, uint32_t index) {
     weft_msg *node = weft__arena_msg(s->messages, index);
     struct place *place = place_at(node);
-    if (place->round == search->round || is_over(s, node)) {
+    if (place->round == search->round || is_over(s, node) || is_dormant(node)) {
         return;
     }
     place->round = search->round;
@@ -460,8 +489,15 @@ static void search_add(const struct weft__scheduler *s, struct search *search, u
     search->work = index;
 }
 
-/* Ahead: do the actor's own calls lead back to it? Under chain_lock. */
-static bool leads_back(struct weft__scheduler *s, const struct weft_ctx *ctx) {
+/* Is it a node of this actor that somebody waits for? */
+static bool is_own_awake(const struct weft__scheduler *s, uint64_t self, uint32_t index) {
+    weft_msg *node = weft__arena_msg(s->messages, index);
+    return node->weft__from == self && !is_over(s, node) && !is_dormant(node);
+}
+
+/* Ahead: do the actor's own calls lead back to it, or (self: the actor) to one of them? Under
+ * chain_lock. */
+static bool leads_back(struct weft__scheduler *s, const struct weft_ctx *ctx, uint64_t self) {
     struct search search = {.round = next_number(s->runtime), .left = WEFT__CHAIN_MAX};
     const struct weft_ctx *slot = ctx;
     uint32_t child = 0;
@@ -473,6 +509,9 @@ static bool leads_back(struct weft__scheduler *s, const struct weft_ctx *ctx) {
         }
         for (; child != 0 && search.left > 0; search.left--) {
             search_add(s, &search, child);
+            if (is_own_awake(s, self, child)) {
+                return true;
+            }
             child = place_at(weft__arena_msg(s->messages, child))->next;
         }
         if (search.work == 0) {
@@ -496,14 +535,131 @@ bool weft__chain_stick(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg
             ctx->episode = next_number(s->runtime);
         }
         put_note(s, ctx, msg);
-        closes = leads_back(s, ctx);
+        closes = leads_back(s, ctx, 0);
         if (closes) {
             place_at(weft__arena_msg(s->messages, *chain_at(msg)))->episode = 0;
         }
         unlock(s->runtime);
     }
-    if (closes) {
-        log_circle(s, ctx, msg);
-    }
     return closes;
+}
+
+void weft__chain_refuse(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    log_circle(s, ctx, *chain_at(msg));
+    weft__trace_dropped(s, ctx, msg, -EDEADLK);
+    weft__answer(s, ctx, msg, -EDEADLK);
+}
+
+/* ---- awaiting ------------------------------------------------------------------------------ */
+
+/* The node of the actor's pending call with a token; 0: there is none, or no such call, or there
+ * are several, any of which ends the wait. */
+static uint32_t node_of(const struct weft__scheduler *s, const struct weft_ctx *ctx,
+                        uint64_t token) {
+    const struct weft__calls *calls = &ctx->ext->calls;
+    uint64_t reference = 0;
+    uint32_t cursor = 0;
+    uint64_t another;
+    if (calls->count > AWAIT_LOOKED || !weft__calls_find(calls, token, &cursor, &reference) ||
+        weft__calls_find(calls, token, &cursor, &another)) {
+        return 0;
+    }
+    uint32_t index = ctx->own;
+    while (index != 0) { /* bounded by own_count */
+        const weft_msg *node = weft__arena_msg(s->messages, index);
+        if (node->weft__u.weft__r.weft__ref == reference) {
+            return index;
+        }
+        index = node->weft__next;
+    }
+    return 0;
+}
+
+/* The actor has begun to wait, and somebody may be stuck because of it: does it wait for itself? */
+static bool closes_now(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    lock(s->runtime);
+    if (ctx->episode == 0) {
+        ctx->episode = next_number(s->runtime);
+    }
+    uint32_t index = ctx->ext->process->saved;
+    while (index != 0) { /* bounded by what is saved */
+        weft_msg *msg = weft__arena_msg(s->messages, index);
+        if (weft__is_request(msg) && (msg->weft__flags & WEFT__MSG_CHAIN) != 0) {
+            put_note(s, ctx, msg);
+        }
+        index = msg->weft__next;
+    }
+    bool closes = leads_back(s, ctx, weft__from(ctx));
+    unlock(s->runtime);
+    return closes;
+}
+
+bool weft__chain_await(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t token) {
+    struct weft__process *process = ctx->ext->process;
+    uint32_t index = node_of(s, ctx, token);
+    if (index == 0) {
+        return false;
+    }
+    weft_msg *node = weft__arena_msg(s->messages, index);
+    process->awaited = index;
+    bool touched = (change_mark(node, DORMANT, 0) & TOUCHED) != 0; /* H3 */
+    if ((!touched && process->saved_chains == 0) || !closes_now(s, ctx)) {
+        return false;
+    }
+    log_circle(s, ctx, index);
+    weft__chain_awaited(s, process);
+    return true;
+}
+
+void weft__chain_awaited(struct weft__scheduler *s, struct weft__process *process) {
+    if (process->awaited != 0) { /* its node is in the list still, until the turn looks around */
+        (void)change_mark(weft__arena_msg(s->messages, process->awaited), 0, DORMANT);
+        process->awaited = 0;
+    }
+}
+
+/* ---- room ---------------------------------------------------------------------------------- */
+
+void weft__chain_move(weft_msg *source, weft_msg *target) {
+    if ((source->weft__flags & WEFT__MSG_CHAIN) != 0) {
+        *chain_at(target) = *chain_at(source);
+        source->weft__flags &= (uint8_t)~WEFT__MSG_CHAIN;
+        target->weft__flags |= WEFT__MSG_CHAIN;
+    }
+}
+
+bool weft__chain_is_over(const struct weft__scheduler *s, weft_msg *msg) {
+    return (msg->weft__flags & WEFT__MSG_CHAIN) != 0 &&
+           is_over(s, weft__arena_msg(s->messages, *chain_at(msg)));
+}
+
+/* Does the actor handle nothing but answers just now? */
+static bool is_blocked(const struct weft_ctx *ctx) {
+    return (ctx->life & WEFT__LIFE_PROCESS) != 0 ? weft__process_blocked(ctx->ext->process)
+                                                 : ctx->ext->calls.count != 0;
+}
+
+void weft__chain_stick_waiters(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    uint32_t *link = &ctx->waiters;
+    if (ctx->own == 0 || !is_blocked(ctx)) {
+        return;
+    }
+    /* Their stamp says in which episode they were looked at; those behind were before. */
+    while (*link != 0) { /* bounded by those that came since */
+        weft_msg *msg = weft__arena_msg(s->messages, *link);
+        if (msg->weft__stamp != 0 && msg->weft__stamp == ctx->episode) {
+            break;
+        }
+        if ((msg->weft__flags & WEFT__MSG_CHAIN) != 0 && weft__chain_stick(s, ctx, msg)) {
+            *link = msg->weft__next;
+            msg->weft__stamp = 0;
+            weft__chain_refuse(s, ctx, msg);
+            continue;
+        }
+        msg->weft__stamp = ctx->episode;
+        link = &msg->weft__next;
+    }
+    if (ctx->waiters == 0) {
+        ctx->life &= ~(uint32_t)WEFT__LIFE_WAITERS;
+    }
 }

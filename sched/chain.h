@@ -21,6 +21,19 @@
  * are under chain_lock, which only requests with chains take that are held back. So of those that
  * close a circle at the same time exactly one finds it closed.
  *
+ * A process that calls and goes on is not blocked by that call before it awaits it. So the node of
+ * such a call is dormant, and no way leads over it. The await wakes it, and looks ahead then: what
+ * was stuck before counts from now on. Whoever notes where a request is stuck marks all nodes of its
+ * chain as touched, in the word that says that a node is dormant: either the await sees that
+ * something is stuck because of its call, takes the lock and looks, or the note came later, and who
+ * left it looks and finds the node awake. So calls that nobody is stuck behind are awaited without
+ * the lock. When several calls or jobs have the token any of them ends the wait: they stay dormant.
+ *
+ * With mailbox policy wait a process is blocked until its target has room. The signal that asks for
+ * it (WANT_ROOM, sched/room.h) carries a chain like a request, and is stuck when the target is
+ * blocked and what it holds back alone is more than its low-water mark: then nothing else can come
+ * of it.
+ *
  * Nodes are message cells that are in no mailbox. Each request that carries one has a share in it,
  * each node it is the parent of, and the list of its maker. They are immutable once sent, but for
  * the shares, the mark that the call has ended, what is under chain_lock, and the parent, which the
@@ -31,6 +44,8 @@
 
 #include "sched/actor.h"
 
+struct weft__process;
+
 enum {
     WEFT__CHAIN_MAX = 1024, /* nodes: a longer chain begins anew, a longer search gives up */
 };
@@ -40,10 +55,22 @@ WEFT_INLINE bool weft__chain_blocks(const struct weft_ctx *ctx) {
     return ((ctx->type->traits & WEFT__TRAIT_SERIAL) | (ctx->life & WEFT__LIFE_CHAINS)) != 0;
 }
 
+/* Would a request that the actor makes now to itself never be handled? */
+WEFT_INLINE bool weft__chain_bars_self(const struct weft_ctx *ctx) {
+    return weft__chain_blocks(ctx) && (ctx->type->traits & WEFT__TRAIT_REENTRANT) == 0;
+}
+
+/* Does a call that the actor makes now have a node of its own? Those of a process may be awaited
+ * later. */
+WEFT_INLINE bool weft__chain_owns(const struct weft_ctx *ctx) {
+    return ((ctx->type->traits & WEFT__TRAIT_SERIAL) |
+            (ctx->life & (WEFT__LIFE_CHAINS | WEFT__LIFE_PROCESS))) != 0;
+}
+
 /* Does a request that the actor makes now carry a chain? */
 WEFT_INLINE bool weft__chain_due(const struct weft__scheduler *s, const struct weft_ctx *ctx) {
-    return weft__chain_blocks(ctx) || (s->msg != NULL ? (s->msg->weft__flags & WEFT__MSG_CHAIN) != 0
-                                                      : (ctx->life & WEFT__LIFE_TAKEN) != 0);
+    return weft__chain_owns(ctx) || (s->msg != NULL ? (s->msg->weft__flags & WEFT__MSG_CHAIN) != 0
+                                                    : (ctx->life & WEFT__LIFE_TAKEN) != 0);
 }
 
 /* weft__msg_make for a request that carries a chain. Errors as there. */
@@ -51,10 +78,24 @@ int weft__chain_request(struct weft__scheduler *s, struct weft_ctx *ctx,
                         const struct weft__draft *draft, weft_msg **ret_msg);
 /* The request has its reference and its deadline: completes the caller's own node, if it has one. */
 void weft__chain_enter(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg);
+/* A process is about to wait for the answer with a token: the node of that call is dormant no more.
+ * True: that closes a circle; the log says so, and the node is dormant again. */
+bool weft__chain_await(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t token);
+/* That wait is over. */
+void weft__chain_awaited(struct weft__scheduler *s, struct weft__process *process);
 /* Some calls of a serial actor were given up. */
 void weft__chain_give_up(struct weft__scheduler *s, struct weft_ctx *ctx);
-/* A request with a chain arrived at an actor that has calls pending. True: it closes a circle,
- * which was logged. False: it may be held back. */
+/* A request with a chain arrived at an actor that has calls pending. True: it closes a circle.
+ * False: it may be held back. */
 bool weft__chain_stick(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg);
+/* A request that closes a circle [take] is answered -EDEADLK, and logged. */
+void weft__chain_refuse(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg);
+/* The actor holds so much back that there is no room before it is unblocked: those that wait for
+ * room are stuck behind it, if it is blocked now. */
+void weft__chain_stick_waiters(struct weft__scheduler *s, struct weft_ctx *ctx);
+/* A message takes another's chain over; it was made with room for one. */
+void weft__chain_move(weft_msg *source, weft_msg *target);
+/* Does whoever sent a message that carries his own chain wait no more? */
+bool weft__chain_is_over(const struct weft__scheduler *s, weft_msg *msg);
 
 #endif

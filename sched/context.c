@@ -10,6 +10,11 @@
 #include <string.h>
 #include <weft/store.h>
 
+enum { CRASH_MAX_DEFAULT = 10 };
+
+#define CRASH_WINDOW_NS UINT64_C(10000000000)
+#define CRASH_PAUSE_NS  UINT64_C(60000000000)
+
 weft_pid weft_self(const weft_ctx *ctx) {
     return (weft_pid){.node = ctx->runner->node, .slot = ctx->index, .gen = ctx->gen};
 }
@@ -105,10 +110,20 @@ static int check_saving(const weft_type_def *def) {
     return any && (!all || !is_store_complete(def->store)) ? -EINVAL : 0;
 }
 
+/* A process is no virtual actor. */
+static int check_crashes(const weft_type_def *def) {
+    bool any = def->crash_policy != WEFT_CRASH_LAZY || def->crash_max != 0;
+    bool right = def->crash_policy <= WEFT_CRASH_RESTART && def->crash_max <= WEFT__CRASH_MAX;
+    return right && (!any || def->process == NULL) ? 0 : -EINVAL;
+}
+
 static int check_def(const weft_type_def *def) {
     if (def->name == NULL || (def->receive == NULL) == (def->process == NULL) ||
-        def->mailbox_policy > WEFT_MAILBOX_DROP_OLD ||
-        (def->flags & ~(uint32_t)WEFT_TYPE_SERIAL) != 0) {
+        def->mailbox_policy > WEFT_MAILBOX_WAIT ||
+        (def->flags & ~(uint32_t)(WEFT_TYPE_SERIAL | WEFT_TYPE_REENTRANT)) != 0) {
+        return -EINVAL;
+    }
+    if ((def->flags & (WEFT_TYPE_SERIAL | WEFT_TYPE_REENTRANT)) == WEFT_TYPE_REENTRANT) {
         return -EINVAL;
     }
     size_t length = strlen(def->name);
@@ -129,7 +144,8 @@ static int check_def(const weft_type_def *def) {
     if (def->process != NULL && (def->flags != 0 || def->save != NULL)) {
         return -EINVAL;
     }
-    return check_saving(def);
+    int result = check_crashes(def);
+    return result != 0 ? result : check_saving(def);
 }
 
 /* A definition of any version as one of this version, checked. */
@@ -153,6 +169,14 @@ static int copy_def(const weft_type_def *source, const struct weft__type_extra *
     return result < 0 ? result : check_def(ret_def);
 }
 
+static void fill_crashes(weft_type_def *def) {
+    if (def->crash_policy == WEFT_CRASH_RESTART && def->crash_max == 0) {
+        def->crash_max = CRASH_MAX_DEFAULT; /* who begins at once must end some time */
+    }
+    def->crash_window_ns = def->crash_window_ns == 0 ? CRASH_WINDOW_NS : def->crash_window_ns;
+    def->crash_pause_ns = def->crash_pause_ns == 0 ? CRASH_PAUSE_NS : def->crash_pause_ns;
+}
+
 static void fill_type(weft_runtime *runtime, weft_type *type, const weft_type_def *def) {
     type->def = *def;
     memcpy(type->name, def->name, strlen(def->name) + 1);
@@ -164,6 +188,7 @@ static void fill_type(weft_runtime *runtime, weft_type *type, const weft_type_de
     if (def->store_timeout_ns == 0) {
         type->def.store_timeout_ns = runtime->config.shard_store_timeout_ns;
     }
+    fill_crashes(&type->def);
     if (def->process != NULL) {
         type->def.receive = weft__process_receive;
         type->def.stack_bytes =
@@ -183,8 +208,14 @@ static void fill_type(weft_runtime *runtime, weft_type *type, const weft_type_de
         /* Senders are refused at twice the bound; the owner keeps half. */
         type->bound = type->bound > INT32_MAX / 2 ? INT32_MAX - 1 : type->bound * 2;
     }
+    if (def->mailbox_policy == WEFT_MAILBOX_WAIT) {
+        type->traits |= WEFT__TRAIT_WAITS;
+    }
     if ((def->flags & WEFT_TYPE_SERIAL) != 0) {
         type->traits |= WEFT__TRAIT_SERIAL;
+    }
+    if ((def->flags & WEFT_TYPE_REENTRANT) != 0) {
+        type->traits |= WEFT__TRAIT_REENTRANT;
     }
     type->traits |= weft__rank_traits(runtime, def->priority);
 }

@@ -4,6 +4,7 @@
  * port with an eventfd and a table of pending calls. One thread at a time uses a queue.
  */
 #include "sched/port.h"
+#include "sched/scope.h"
 #include <string.h>
 
 enum { MAGIC = 0x77637121, ROOM_FIRST = 4 };
@@ -39,6 +40,23 @@ int weft_cq_create(weft_runtime *runtime, uint32_t calls_max, weft_cq **ret_queu
     return 0;
 }
 
+/* Nobody waits any more for what is in flight. */
+static void cancel_all(weft_cq *queue) {
+    const struct weft__calls *calls = &queue->calls;
+    uint64_t now_ns = weft__now(&queue->runtime->core);
+    if (weft__phase(queue->runtime) != WEFT__RUNTIME_RUNNING) {
+        return; /* everybody is being stopped */
+    }
+    for (uint32_t index = 0; index < calls->used; index++) {
+        const struct weft__call *call = &calls->records[index];
+        if (weft__calls_is_pending(calls, index) && call->target != 0 &&
+            call->deadline_ns > now_ns) {
+            weft__scope_cancel_outside(queue->runtime, call->target, weft__from(queue->port->slot),
+                                       weft__calls_reference(calls, index));
+        }
+    }
+}
+
 void weft_cq_destroy(weft_cq **queue_at) {
     if (queue_at == NULL || *queue_at == NULL) {
         return;
@@ -46,6 +64,7 @@ void weft_cq_destroy(weft_cq **queue_at) {
     weft_cq *queue = *queue_at;
     weft_assert(queue->magic == MAGIC);
     queue->magic = 0;
+    cancel_all(queue);
     queue->port->seq = weft__calls_seq_next(&queue->calls);
     weft__port_release(queue->runtime, queue->port);
     (void)weft_add32_acq_rel(&queue->runtime->queues, UINT32_MAX);
@@ -76,12 +95,15 @@ int weft__cq_call(weft_cq *queue, struct weft__request *request, uint64_t timeou
     }
     uint64_t wait_ns = timeout_ns == 0 ? runtime->config.call_timeout_ns : timeout_ns;
     request->deadline_ns = weft_add_saturated(weft__now(&runtime->core), wait_ns);
-    request->reference = weft__calls_add(&queue->calls, token, request->deadline_ns);
+    request->reference = weft__calls_add(&queue->calls, token, request->deadline_ns, 0);
     result = weft__port_request(runtime, queue->port, request);
     if (result != 0) {
         (void)weft__calls_take(&queue->calls, request->reference, &token);
+        return result;
     }
-    return result;
+    uint64_t target = request->deliver != NULL ? request->sent_to : weft__target(request->target);
+    weft__calls_at(&queue->calls, request->reference)->target = target;
+    return 0;
 }
 
 int weft_cq_call(weft_cq *queue, weft_pid target, uint32_t tag, const void *data, size_t size,

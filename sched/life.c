@@ -6,7 +6,9 @@
 #include "sched/bonds.h"
 #include "sched/job.h"
 #include "sched/name.h"
-#include "sched/process.h"
+#include "sched/room.h"
+#include "sched/scope.h"
+#include "sched/tracing.h"
 #include <string.h>
 
 /* ---- exit ---------------------------------------------------------------------------------- */
@@ -79,6 +81,7 @@ int weft_defer(weft_ctx *ctx, weft_cleanup_fn fn, void *arg) {
         }
         ext->cleanups = cleanups;
         ext->cleanup_capacity = capacity;
+        weft__memory_show(ctx->runner->runtime, ctx);
     }
     ext->cleanups[ext->cleanup_count++] = (struct weft__cleanup){.fn = fn, .arg = arg};
     return 0;
@@ -101,6 +104,7 @@ static int end_status(const struct weft_ctx *ctx) {
 /* One message the actor will not handle: an undelivered user message is a dead letter, a request
  * is answered, the rest was for the runtime. */
 static void bury(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    weft__trace_dropped(s, ctx, msg, WEFT_E_NOPROC);
     switch (msg->weft__kind) {
     case WEFT_MSG_REQUEST:
         if ((msg->weft__flags & WEFT__MSG_TRIED) == 0) { /* else it counts as handled */
@@ -117,8 +121,8 @@ static void bury(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg)
         weft__dead_letter(s->runtime, s, msg, WEFT_E_NOPROC);
         return;
     case WEFT__SIGNAL_WANT_READY:
-        msg->weft__next = ctx->waiters;
-        ctx->waiters = weft__arena_index(s->messages, msg);
+    case WEFT__SIGNAL_WANT_ROOM:
+        weft__waiters_add(s, ctx, msg);
         return; /* flushed at the end */
     case WEFT__SIGNAL_LINK:
     case WEFT__SIGNAL_UNLINK:
@@ -208,11 +212,13 @@ static void free_ext(struct weft__scheduler *s, struct weft_ctx *ctx) {
     weft__chain_unblock(s, ctx);
     weft__timers_fini(s, ctx);
     weft__calls_fini(&ext->calls, s->core);
+    weft__scope_fini(s->core, &ext->cancels);
     weft__bonds_fini(s, ctx);
     weft__free(s->core, ext->cleanups, ext->cleanup_capacity * sizeof(*ext->cleanups), "cleanups");
     weft__free(s->core, ext->busy, ext->busy_capacity * sizeof(*ext->busy), "busy");
     weft__ext_free(s->core, ext);
     ctx->ext = NULL;
+    weft__memory_gone(s->runtime, ctx);
 }
 
 /* Is what is left for the next activation? When it stops by itself, and when its state has been
@@ -286,14 +292,33 @@ static struct weft__batch keep_left(struct weft__scheduler *s, struct weft_ctx *
     return left;
 }
 
+/* For those who watch from outside. blamed: on another, that was a crash. */
+static void tell_end(struct weft__scheduler *s, struct weft_ctx *ctx, bool blamed) {
+    int reason = ctx->reason;
+    if (weft_unlikely(reason != 0 && reason != WEFT_E_SHUTDOWN && reason != WEFT_E_KILLED &&
+                      reason != WEFT_E_REBALANCING && !blamed)) {
+        weft_counter_add(&s->counters.crashes, 1);
+        log_crash(s, ctx);
+    }
+    weft__trace(s, WEFT__TRACE_EXIT, ctx->index, ctx->gen);
+    WEFT_PROBE3(actor_exit, ctx->index, ctx->gen, reason);
+    if (weft_unlikely(weft__is_traced(ctx))) {
+        weft__trace_end(s, ctx);
+    }
+}
+
 void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
     int reason = ctx->reason;
     bool blamed = false; /* on another, that was a crash */
+    bool virtual = weft__is_virtual(ctx);
+    if (weft_unlikely(virtual)) {
+        s->runtime->virtuals->closing(s, ctx);
+    }
     struct weft__batch fresh = close_mailbox(s, ctx);
     struct weft__batch taken = {.first = ctx->batch, .last = ctx->batch_last};
     struct weft__batch left = {0};
-    bool virtual = weft__is_virtual(ctx);
     ctx->batch = 0;
+    ctx->life &= ~(uint32_t)WEFT__LIFE_SCOPED;
     if ((ctx->life & (WEFT__LIFE_INITED | WEFT__LIFE_KILLED)) == WEFT__LIFE_INITED &&
         ctx->type->def.terminate != NULL) {
         WEFT__POINT(s->core, WEFT__POINT_HANDLER);
@@ -309,6 +334,7 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
     }
     blamed = weft__bonds_blamed(ctx);
     weft__jobs_end(s, ctx);
+    weft__scope_end(s, ctx);
     weft__bonds_tell(s, ctx);
     if (weft_unlikely((ctx->life & WEFT__LIFE_PROCESS) != 0)) {
         bury_list(s, ctx, weft__process_end(s, ctx));
@@ -339,13 +365,7 @@ void weft__end(struct weft__scheduler *s, struct weft_ctx *ctx) {
     }
     /* Published: who has counted this exit sees every birth before it (runtime.c, living). */
     weft_store64_release(&s->counters.exits, weft_load64_relaxed(&s->counters.exits) + 1);
-    if (weft_unlikely(reason != 0 && reason != WEFT_E_SHUTDOWN && reason != WEFT_E_KILLED &&
-                      reason != WEFT_E_REBALANCING && !blamed)) {
-        weft_counter_add(&s->counters.crashes, 1);
-        log_crash(s, ctx);
-    }
-    weft__trace(s, WEFT__TRACE_EXIT, ctx->index, ctx->gen);
-    WEFT_PROBE3(actor_exit, ctx->index, ctx->gen, reason);
+    tell_end(s, ctx, blamed);
     if ((ctx->life & WEFT__LIFE_CREDIT_GONE) == 0) {
         weft__credit_give(s->runtime, s);
     }

@@ -5,6 +5,7 @@
  */
 #include "core/buf.h"
 #include "sched/bonds.h"
+#include "sched/tracing.h"
 #include <string.h>
 
 struct weft__bonds *weft__bonds_of(struct weft_ctx *ctx) {
@@ -14,6 +15,7 @@ struct weft__bonds *weft__bonds_of(struct weft_ctx *ctx) {
     }
     if (ext->bonds == NULL) {
         ext->bonds = weft__alloc(ctx->runner->core, sizeof(*ext->bonds), "bonds");
+        weft__memory_show(ctx->runner->runtime, ctx);
     }
     return ext->bonds;
 }
@@ -208,6 +210,7 @@ static bool take_active(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_
     }
     cell_free(s, (uint32_t)*value);
     (void)weft__map_remove(&bonds->links, s->core, peer, NULL);
+    weft__memory_show(s->runtime, ctx);
     return true;
 }
 
@@ -294,6 +297,7 @@ int weft_link(weft_ctx *ctx, weft_pid target) {
                                                    : weft__post(s, peer, theirs, false);
     if (pushed == 0) {
         weft__map_put(&bonds->links, peer, weft__arena_index(s->messages, mine));
+        weft__memory_show(s->runtime, ctx);
         return 0;
     }
     weft__msg_free(s->runtime, s, theirs);
@@ -359,6 +363,7 @@ static void linked(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *ms
         return;
     }
     weft__map_put(&bonds->links, peer, weft__arena_index(s->messages, msg));
+    weft__memory_show(s->runtime, ctx);
 }
 
 void weft__link_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
@@ -379,6 +384,7 @@ void weft__link_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg
     uint64_t *value = bonds == NULL ? NULL : weft__map_find(&bonds->links, peer);
     if (value != NULL && *value >> 32 == msg->weft__u.weft__r.weft__ref) {
         (void)weft__map_remove(&bonds->links, s->core, peer, NULL);
+        weft__memory_show(s->runtime, ctx);
     }
     weft__msg_done(s, ctx, msg);
 }
@@ -438,6 +444,8 @@ int weft__bonds_birth(struct weft__scheduler *s, struct weft_ctx *parent, struct
     if (options->ret_monitor != NULL) {
         *options->ret_monitor = ref;
     }
+    weft__memory_show(s->runtime, slot);
+    weft__memory_show(s->runtime, parent);
     return 0;
 }
 

@@ -46,6 +46,8 @@ enum {
 struct weft__mailbox {
     weft_atomic_u64 word;     /* any thread; see above. M1: a push publishes its message */
     weft_atomic_u32 consumed; /* written by the owner, read by pushers; advisory: bounds only */
+    weft_atomic_u32 sent;     /* not of the mailbox, there is just room here: how many messages its
+                                 owner has sent, lower half; the owner writes; for inspection */
 };
 
 WEFT_INLINE uint64_t weft__mailbox_word(uint32_t gen, uint32_t low) {

@@ -4,8 +4,7 @@
  * (taken or created and not sent) is linked into the actor's held list, so that none is lost when
  * it ends. Runs on the actor's scheduler, except weft__msg_make and weft__msg_free without one.
  */
-#include "sched/actor.h"
-#include "sched/process.h"
+#include "sched/scope.h"
 #include <string.h>
 
 static int make_large(weft_runtime *runtime, struct weft__scheduler *s,
@@ -115,10 +114,12 @@ void weft__msg_done(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *m
 
 /* Where a message goes when it is added to what waits. */
 enum lane {
-    LANE_ENDS = 0, /* start, stops, exits, bonds: first, among themselves in the order they came */
-    LANE_SIGNALS = 1, /* other signals: next */
-    LANE_REST = 2,    /* behind everything */
-    LANES = 3,
+    LANE_TRACE = 0, /* tracing goes on or off: before all, in the order they came */
+    LANE_ENDS = 1,  /* start, stops, exits, bonds: first, among themselves in the order they came */
+    LANE_CANCELS = 2, /* together, and before what may wake a process: see scope.h */
+    LANE_SIGNALS = 3, /* other signals: next */
+    LANE_REST = 4,    /* behind everything */
+    LANES = 5,
 };
 
 /* An exit that will be trapped is a message, in its order. */
@@ -129,6 +130,8 @@ static enum lane lane_of(const weft_msg *msg, bool trap) {
     switch (msg->weft__kind) {
     case WEFT__SIGNAL_EXIT:
         return trap ? LANE_REST : LANE_ENDS;
+    case WEFT__SIGNAL_TRACE:
+        return LANE_TRACE;
     case WEFT__SIGNAL_START:
     case WEFT__SIGNAL_STOP:
     case WEFT__SIGNAL_KILL:
@@ -138,6 +141,8 @@ static enum lane lane_of(const weft_msg *msg, bool trap) {
     case WEFT__SIGNAL_MONITOR:
     case WEFT__SIGNAL_DEMONITOR:
         return LANE_ENDS;
+    case WEFT__SIGNAL_CANCEL:
+        return LANE_CANCELS;
     default:
         return LANE_SIGNALS;
     }
@@ -173,6 +178,18 @@ static uint32_t *insert(const struct weft__arena *arena, struct weft_ctx *ctx, u
     return &last->weft__next;
 }
 
+/* The link behind what waits in a lane, from a link on. */
+static uint32_t *skip(const struct weft__arena *arena, uint32_t *link, enum lane lane, bool trap) {
+    while (*link != 0) { /* bounded by such signals that wait */
+        weft_msg *msg = weft__arena_msg(arena, *link);
+        if (lane_of(msg, trap) != lane) {
+            break;
+        }
+        link = &msg->weft__next;
+    }
+    return link;
+}
+
 /* Adds what was just taken: signals before everything that waits, the rest behind it. Those about
  * ends keep their order also to those that have waited since the last turn: two actors' signals
  * arrive in the order they were sent. */
@@ -184,18 +201,15 @@ void weft__batch_add(struct weft__scheduler *s, struct weft_ctx *ctx, struct wef
     }
     split_lanes(s->messages, taken->first, trap, lanes);
     weft__batch_append(s->messages, ctx, &lanes[LANE_REST]);
-    if ((lanes[LANE_ENDS].first | lanes[LANE_SIGNALS].first) == 0) {
+    if ((lanes[LANE_TRACE].first | lanes[LANE_ENDS].first | lanes[LANE_CANCELS].first |
+         lanes[LANE_SIGNALS].first) == 0) {
         return;
     }
-    uint32_t *link = &ctx->batch;
-    while (*link != 0) { /* bounded by such signals that wait */
-        weft_msg *msg = weft__arena_msg(s->messages, *link);
-        if (lane_of(msg, trap) != LANE_ENDS) {
-            break;
-        }
-        link = &msg->weft__next;
-    }
+    uint32_t *link = skip(s->messages, &ctx->batch, LANE_TRACE, trap);
+    link = insert(s->messages, ctx, link, &lanes[LANE_TRACE]);
+    link = skip(s->messages, link, LANE_ENDS, trap);
     link = insert(s->messages, ctx, link, &lanes[LANE_ENDS]);
+    link = insert(s->messages, ctx, link, &lanes[LANE_CANCELS]);
     (void)insert(s->messages, ctx, link, &lanes[LANE_SIGNALS]);
 }
 
@@ -292,6 +306,9 @@ void weft__msg_release_slow(struct weft__scheduler *s, struct weft_ctx *ctx, wef
 
 weft_msg *weft_msg_take(weft_ctx *ctx, weft_msg *msg) {
     struct weft__scheduler *s = ctx->runner;
+    if (msg != NULL && weft__is_request(msg) && weft__scope(s, ctx) == msg) {
+        weft__scope_enter(s, ctx, msg); /* it stays the one the actor works for */
+    }
     if (msg == NULL || msg != s->msg) {
         weft__process_took(ctx, msg);
         return msg; /* it is the actor's already */

@@ -5,6 +5,7 @@
  * DOWN whose record is gone is dropped. Runs on the scheduler of the actor in question.
  */
 #include "sched/bonds.h"
+#include "sched/tracing.h"
 
 enum { WATCHES_MIN = 2, WATCHES_MAX = 1 << 28 };
 
@@ -83,6 +84,7 @@ int weft_monitor(weft_ctx *ctx, weft_pid target, uint64_t token, weft_monitor_re
     bool local = target.node == s->node && !weft__is_port(s->slots, target);
     uint64_t peer = local ? weft__target(target) : 0;
     uint64_t ref = watch_add(bonds, peer, token);
+    weft__memory_show(s->runtime, ctx);
     msg->weft__from = weft__from(ctx);
     msg->weft__u.weft__r.weft__ref = ref;
     if (peer == 0 || weft__post(s, peer, msg, false) != 0) {
@@ -150,6 +152,7 @@ static void watched(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *m
     uint64_t *first = weft__map_find(&bonds->watchers, from);
     msg->weft__next = first == NULL ? 0 : (uint32_t)*first;
     weft__map_put(&bonds->watchers, from, weft__arena_index(s->messages, msg));
+    weft__memory_show(s->runtime, ctx);
 }
 
 static void unwatched(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t from,
@@ -175,6 +178,7 @@ static void unwatched(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t 
             *first = next;
         } else {
             (void)weft__map_remove(&bonds->watchers, s->core, from, NULL);
+            weft__memory_show(s->runtime, ctx);
         }
         weft__msg_free(s->runtime, s, cell);
         return;

@@ -100,7 +100,7 @@ static int check_target(const struct weft_ctx *ctx, weft_pid target) {
     if (target.node != ctx->runner->node) {
         return target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
     }
-    return weft__target(target) == weft__from(ctx) && weft__chain_blocks(ctx) ? -EDEADLK : 0;
+    return weft__target(target) == weft__from(ctx) && weft__chain_bars_self(ctx) ? -EDEADLK : 0;
 }
 
 /* The request becomes the REPLY to its own call [take]. */
@@ -128,10 +128,13 @@ static void send_all(struct weft_ctx *ctx, const weft_pid *targets, uint32_t fir
         weft_msg *msg = weft__arena_msg(s->messages, first);
         first = msg->weft__next;
         int result = check_target(ctx, targets[i]);
+        uint64_t reference = msg->weft__u.weft__r.weft__ref;
         if (weft_likely(result == 0)) {
             result = weft__request_try(s, ctx, targets[i], msg);
         }
-        if (weft_unlikely(result != 0)) {
+        if (weft_likely(result == 0)) {
+            weft__call_sent(ctx, reference, weft__target(targets[i]));
+        } else {
             answer_self(ctx, msg, result);
         }
     }

@@ -43,6 +43,7 @@ struct weft__request {
     uint32_t tag;
     uint64_t deadline_ns;
     uint64_t reference;
+    uint64_t sent_to; /* slot and generation; with deliver: filled in by it, or 0 */
 };
 int weft__port_request(weft_runtime *runtime, struct weft__port *port,
                        const struct weft__request *request);

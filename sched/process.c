@@ -6,7 +6,10 @@
 #include "sched/process.h"
 #include "sched/bonds.h"
 #include "sched/chain.h"
+#include "sched/tracing.h"
 #include <string.h>
+
+enum { PAGE_BYTES = 4096 }; /* stacks are counted in these; they are whole pages of any size */
 
 /* ---- switching ----------------------------------------------------------------------------- */
 
@@ -102,6 +105,9 @@ static void save(struct weft__scheduler *s, struct weft__process *process, weft_
     }
     uint32_t index = weft__arena_index(s->messages, msg);
     msg->weft__next = 0;
+    if (weft_unlikely(weft__is_traced(ctx)) && msg->weft__kind == WEFT_MSG_REPLY) {
+        weft__trace_receive(s, ctx, msg, process->arrived); /* nobody knows of which call later */
+    }
     if (process->saved == 0) {
         process->saved = index;
     } else {
@@ -129,6 +135,11 @@ static void unsave(struct weft__scheduler *s, struct weft__process *process, wef
     weft__show_room(process->ctx, process->saved_count);
 }
 
+struct found {
+    struct weft_ctx *ctx;
+    const weft_msg *msg;
+};
+
 /* Is this what the process waits for? */
 static bool is_wanted(const struct weft__process *process, const weft_msg *msg) {
     uint64_t token = msg->weft__u.weft__r.weft__ref;
@@ -143,11 +154,30 @@ static bool is_wanted(const struct weft__process *process, const weft_msg *msg) 
                token == process->token;
     case WEFT__WAIT_DONE:
         return msg->weft__kind == WEFT_MSG_DONE && token == process->token;
-    case WEFT__WAIT_ROOM:
-        return msg->weft__kind == WEFT_MSG_READY && msg->weft__from == process->token;
     default:
         return false;
     }
+}
+
+/* For the scheduler's stack: the process goes on with a message it had saved. */
+static void tell_found(void *arg) {
+    const struct found *found = arg;
+    weft__trace_receive(found->ctx->runner, found->ctx, found->msg, 0);
+}
+
+static WEFT_NOINLINE void trace_found(struct weft_ctx *ctx, const weft_msg *msg) {
+    struct found found = {.ctx = ctx, .msg = msg};
+    weft__on_scheduler(ctx, tell_found, &found);
+}
+
+/* A saved request whose caller waits no more is not delivered. */
+static void unsave_over(struct weft__scheduler *s, struct weft__process *process, weft_msg *msg,
+                        weft_msg *before) {
+    uint64_t deadline_ns = (uint64_t)msg->weft__u.weft__r.weft__value;
+    unsave(s, process, msg, before);
+    weft_counter_add(&s->counters.requests_expired, 1);
+    weft__trace_dropped(s, process->ctx, msg, deadline_ns == 0 ? -ECANCELED : -ETIMEDOUT);
+    weft__msg_free(s->runtime, s, msg);
 }
 
 weft_msg *weft__process_find(struct weft__scheduler *s, struct weft__process *process) {
@@ -155,11 +185,19 @@ weft_msg *weft__process_find(struct weft__scheduler *s, struct weft__process *pr
     uint32_t index = process->saved;
     while (index != 0) { /* bounded by what is saved */
         weft_msg *msg = weft__arena_msg(s->messages, index);
+        if (weft__is_request(msg) && (uint64_t)msg->weft__u.weft__r.weft__value <= s->now_ns) {
+            index = msg->weft__next;
+            unsave_over(s, process, msg, before);
+            continue;
+        }
         if (is_wanted(process, msg)) {
             unsave(s, process, msg, before);
             if (weft_load32_relaxed(weft__msg_seq(msg)) == COUNTS) {
                 weft_counter_add(&s->counters.messages_handled,
                                  msg->weft__kind == WEFT_MSG_DOWN ? 0 : 1);
+            }
+            if (weft_unlikely(weft__is_traced(process->ctx)) && msg->weft__kind != WEFT_MSG_REPLY) {
+                trace_found(process->ctx, msg);
             }
             return msg;
         }
@@ -225,16 +263,33 @@ uint32_t weft__process_purge_replies(struct weft__scheduler *s, struct weft_ctx 
     return purged;
 }
 
+void weft__process_purge_requests(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                  bool (*is_over)(const weft_msg *msg, void *arg), void *arg) {
+    struct weft__process *process = ctx->ext->process;
+    weft_msg *before = NULL;
+    uint32_t index = process->saved;
+    while (index != 0) { /* bounded by what is saved */
+        weft_msg *msg = weft__arena_msg(s->messages, index);
+        index = msg->weft__next;
+        if (!weft__is_request(msg) || !is_over(msg, arg)) {
+            before = msg;
+            continue;
+        }
+        msg->weft__u.weft__r.weft__value = 0;
+        unsave_over(s, process, msg, before);
+    }
+}
+
 /* ---- arriving ------------------------------------------------------------------------------ */
 
 /* A request that somebody is blocked on comes while this process is blocked as well. True: it
  * closes a circle and was answered. */
 static bool closes_circle(struct weft__scheduler *s, struct weft__process *process, weft_msg *msg) {
-    bool blocked = process->wait == WEFT__WAIT_CALL || process->wait == WEFT__WAIT_MANY;
-    if (!blocked || !has_chain(msg) || !weft__chain_stick(s, process->ctx, msg)) {
+    if (!weft__process_blocked(process) || !has_chain(msg) ||
+        !weft__chain_stick(s, process->ctx, msg)) {
         return false;
     }
-    weft__answer(s, process->ctx, msg, -EDEADLK);
+    weft__chain_refuse(s, process->ctx, msg);
     return true;
 }
 
@@ -246,7 +301,8 @@ void weft__process_stick(struct weft__scheduler *s, struct weft__process *proces
         index = msg->weft__next;
         if (has_chain(msg) && weft__chain_stick(s, process->ctx, msg)) {
             unsave(s, process, msg, before);
-            weft__answer(s, process->ctx, msg, -EDEADLK);
+            weft_counter_add(&s->counters.messages_handled, 1);
+            weft__chain_refuse(s, process->ctx, msg);
         } else {
             before = msg;
         }
@@ -264,8 +320,8 @@ static int answer_of(struct weft__process *process, enum weft__wait wait, weft_m
         return -ETIMEDOUT;
     }
     int status = 0;
-    if (wait == WEFT__WAIT_CALL || wait == WEFT__WAIT_DONE || wait == WEFT__WAIT_ROOM) {
-        status = wait == WEFT__WAIT_ROOM ? 0 : weft_msg_status(found);
+    if (wait == WEFT__WAIT_CALL || wait == WEFT__WAIT_DONE) {
+        status = weft_msg_status(found);
         if (status != 0 || process->ret_msg == NULL) {
             weft_msg_release(process->ctx, &found);
             return status;
@@ -275,12 +331,25 @@ static int answer_of(struct weft__process *process, enum weft__wait wait, weft_m
     return 0;
 }
 
+/* It waits deeper in its stack than ever. */
+static WEFT_NOINLINE void show_touched(struct weft__scheduler *s, struct weft__process *process) {
+    uintptr_t offset = (uintptr_t)((char *)process->fibre.sp - process->stack->low);
+    process->touched = process->stack->low + offset / PAGE_BYTES * PAGE_BYTES;
+    weft__memory_show(s->runtime, process->ctx);
+}
+
 /* The wait is over: the process goes on as soon as its turn has done with the message at hand. */
 static int end_wait(struct weft__scheduler *s, struct weft__process *process, weft_msg *found) {
     struct weft_ctx *ctx = process->ctx;
+    if (weft_unlikely((char *)process->fibre.sp < process->touched)) {
+        show_touched(s, process);
+    }
     enum weft__wait wait = process->wait;
     process->wait = WEFT__WAIT_NOTHING;
     process->mark = 0;
+    if (process->awaited != 0) {
+        weft__chain_awaited(s, process);
+    }
     if (process->time_ref != 0) { /* P3 */
         weft__call_undo(ctx, process->time_ref);
         process->time_ref = 0;
@@ -381,7 +450,8 @@ static bool ends_wait(const struct weft__process *process, const weft_msg *msg) 
         return process->time_ref != 0;
     }
     if (msg->weft__kind == WEFT_MSG_REPLY && process->wait == WEFT__WAIT_CALL) {
-        return process->arrived == process->call_ref;
+        return process->arrived == process->call_ref ||
+               (process->unsent_ref != 0 && process->arrived == process->unsent_ref);
     }
     if (is_of_many(process, msg)) {
         return true;
@@ -403,11 +473,21 @@ bool weft__process_aside(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
     return true;
 }
 
+/* The same for what comes to receive unasked. */
+static bool arrives(struct weft__scheduler *s, struct weft__process *process, const weft_msg *msg) {
+    bool wanted = ends_wait(process, msg);
+    bool is_time = msg->weft__kind == WEFT_MSG_REPLY && process->arrived == process->time_ref;
+    if (wanted && weft_unlikely(weft__is_traced(process->ctx)) && !is_time) {
+        weft__trace_receive(s, process->ctx, msg, process->arrived);
+    }
+    return wanted;
+}
+
 int weft__process_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
     struct weft__scheduler *s = ctx->runner;
     struct weft__process *process = ctx->ext->process;
     (void)state;
-    bool wanted = process->wanted == msg || ends_wait(process, msg);
+    bool wanted = process->wanted == msg || arrives(s, process, msg);
     process->wanted = NULL;
     if (!wanted) {
         save(s, process, msg, COUNTED);
@@ -453,8 +533,10 @@ static struct weft__process *make(struct weft__scheduler *s, struct weft_ctx *ct
     process->ctx = ctx;
     process->stack = stack;
     weft__fibre_init(&process->fibre, stack->low, (size_t)(top - stack->low), body);
+    process->touched = stack->low + (size_t)(top - stack->low) / PAGE_BYTES * PAGE_BYTES;
     ext->process = process;
     ctx->life |= WEFT__LIFE_PROCESS;
+    weft__memory_show(s->runtime, ctx);
     return process;
 }
 

@@ -28,10 +28,9 @@ enum weft__wait {
     WEFT__WAIT_NOTHING = 0,
     WEFT__WAIT_ANY = 1,   /* any message */
     WEFT__WAIT_MATCH = 2, /* one that match says yes to */
-    WEFT__WAIT_CALL = 3,  /* the answer to the call of call_ref */
+    WEFT__WAIT_CALL = 3,  /* the answer to the call of call_ref; that may be one for room */
     WEFT__WAIT_TOKEN = 4, /* REPLY, DONE or TIMER with token */
     WEFT__WAIT_DONE = 5,  /* DONE with token */
-    WEFT__WAIT_ROOM = 6,  /* READY of the actor that is token: slot and generation */
     WEFT__WAIT_TIME = 7,  /* only the time */
     WEFT__WAIT_MANY = 8,  /* answers to calls with a place in many */
 };
@@ -52,6 +51,7 @@ struct weft__process {
     struct weft__stack *stack;
     weft_msg *start;    /* holds the spawn argument, or NULL */
     weft_msg *current;  /* the message received last, since a suspension; or NULL. P2 */
+    weft_msg *scope;    /* whom it works for, with WEFT__LIFE_SCOPED: see scope.h */
     weft_msg *wanted;   /* the message at hand, which was found to be waited for */
     weft_msg *arriving; /* the message at hand, for the process to go on with; or NULL */
     weft_msg **ret_msg; /* where the wait gives its message; NULL: nowhere */
@@ -63,15 +63,18 @@ struct weft__process {
     void *match_arg;
     uint64_t token;
     struct weft__many *many;
-    uint64_t call_ref; /* of the call that is waited for */
-    uint64_t time_ref; /* of the call that stands for the timeout, or 0 */
-    uint64_t mark;     /* number of the mark that stands for no time at all, or 0 */
-    uint64_t marks;    /* last number given out */
-    uint64_t arrived;  /* reference of the REPLY or DOWN at hand */
-    uint32_t saved;    /* messages nobody waited for when they came, oldest first */
+    uint64_t call_ref;   /* of the call that is waited for */
+    uint64_t unsent_ref; /* that waits for room; of the call whose request does; or 0 */
+    uint64_t time_ref;   /* of the call that stands for the timeout, or 0 */
+    uint64_t mark;       /* number of the mark that stands for no time at all, or 0 */
+    uint64_t marks;      /* last number given out */
+    uint64_t arrived;    /* reference of the REPLY or DOWN at hand */
+    uint32_t saved;      /* messages nobody waited for when they came, oldest first */
     uint32_t saved_last;
     uint32_t saved_count;
+    uint32_t awaited;         /* the node of the call that is awaited, or 0: see chain.h */
     uint32_t saved_chains;    /* requests among them that somebody is blocked on */
+    char *touched;            /* start of the lowest page it has waited in, as far as is known */
     struct weft__draft draft; /* of the call that is being made */
     /* work for the scheduler's stack */
     void (*errand)(void *arg);
@@ -121,6 +124,10 @@ WEFT_INLINE void weft__process_took(struct weft_ctx *ctx, const weft_msg *msg) {
         process->current = NULL;
     }
 }
+/* Bytes of its stack that it has used, as far as is known: whole pages down to where it has waited. */
+WEFT_INLINE uint64_t weft__process_touched(const struct weft__process *process) {
+    return (uint64_t)(process->stack->high - process->touched);
+}
 /* The pools of all sizes, and the one of a size. */
 int weft__stack_pools_init(weft_runtime *runtime);
 void weft__stack_pools_fini(weft_runtime *runtime);
@@ -128,6 +135,9 @@ struct weft__stack_pool *weft__stack_pool_of(weft_runtime *runtime, size_t bytes
 /* A stack of a size, and back. Errors as weft__stack_pool_get. */
 int weft__stack_take(struct weft__scheduler *s, size_t bytes, struct weft__stack **ret_stack);
 void weft__stack_give(struct weft__scheduler *s, size_t bytes, struct weft__stack *stack);
+/* Requests among the saved messages that a function says yes to will not be delivered. */
+void weft__process_purge_requests(struct weft__scheduler *s, struct weft_ctx *ctx,
+                                  bool (*is_over)(const weft_msg *msg, void *arg), void *arg);
 /* The first saved message the process waits for, taken out, or NULL. */
 weft_msg *weft__process_find(struct weft__scheduler *s, struct weft__process *process);
 /* The message received last, which has been kept over a suspension, is done with. */
@@ -137,6 +147,15 @@ void weft__process_stick(struct weft__scheduler *s, struct weft__process *proces
 /* Suspends until the call of process->call_ref is answered. The status, and with 0 the reply [out];
  * ret_reply may be NULL. */
 int weft__process_await(struct weft__process *process, weft_msg **ret_reply);
+/* Suspends until target may have room for msg [borrow], which is not sent yet. call_ref: of the call
+ * that msg is the request of, or 0. 0; -EDEADLK: that will never be; -ENOMEM, WEFT_E_LIMIT,
+ * WEFT_E_NOPROC; and how the call ended. msg goes with the process, if that ends. */
+int weft__process_room(struct weft_ctx *ctx, uint64_t target, weft_msg *msg, uint64_t call_ref);
+/* Is the process blocked until others have answered? */
+WEFT_INLINE bool weft__process_blocked(const struct weft__process *process) {
+    return process->wait == WEFT__WAIT_CALL || process->wait == WEFT__WAIT_MANY ||
+           process->awaited != 0;
+}
 /* Suspends until enough of many have answered: their places in results are filled. */
 void weft__process_await_many(struct weft__process *process, struct weft__many *many);
 

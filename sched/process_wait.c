@@ -4,7 +4,7 @@
  * stack; each wait is one suspension, see sched/process.h. After it the scheduler may be another.
  */
 #include "sched/chain.h"
-#include "sched/process.h"
+#include "sched/scope.h"
 
 bool weft_is_process(const weft_ctx *ctx) {
     return weft__process_inside(ctx) != NULL;
@@ -51,7 +51,10 @@ static WEFT_NOINLINE int start_time(struct weft_ctx *ctx, struct weft__process *
     } else {
         result = weft__call_enter(ctx, weft__due_ns(s, timeout_ns), 0, &process->time_ref);
     }
-    process->wait = result == 0 ? process->wait : WEFT__WAIT_NOTHING;
+    if (result != 0) {
+        process->wait = WEFT__WAIT_NOTHING;
+        weft__chain_awaited(s, process);
+    }
     return result;
 }
 
@@ -70,6 +73,7 @@ WEFT_INLINE int wait_for(struct weft_ctx *ctx, struct weft__process *process, ui
 WEFT_INLINE void release_current(struct weft_ctx *ctx, struct weft__process *process) {
     struct weft__scheduler *s = ctx->runner;
     weft_msg *msg = s->msg;
+    ctx->life &= ~(uint32_t)WEFT__LIFE_SCOPED; /* it will work for the next one */
     if (weft_likely(msg != NULL && !process->lent)) {
         s->msg = NULL;
         weft__msg_release(s, ctx, msg, WEFT_E_NOREPLY);
@@ -160,6 +164,12 @@ int weft_await(weft_ctx *ctx, uint64_t token, uint64_t timeout_ns, weft_msg **re
         *ret_msg = msg;
         return 0;
     }
+    if ((ctx->life & WEFT__LIFE_BLOCKED) != 0 && timeout_ns != 0 &&
+        weft__chain_await(ctx->runner, ctx, token)) {
+        process->wait = WEFT__WAIT_NOTHING;
+        (void)weft_call_cancel(ctx, token); /* nobody will ever answer */
+        return -EDEADLK;
+    }
     return wait_for(ctx, process, timeout_ns);
 }
 
@@ -178,6 +188,67 @@ void weft__process_await_many(struct weft__process *process, struct weft__many *
     weft__process_stick(process->ctx->runner, process);
     (void)leave(process);
     process->many = NULL;
+}
+
+/* Asks for the answer that comes when there is room: a call whose request is a signal. It ends no
+ * later than the request that the process works for; when it is for the sake of a call (timed),
+ * then that one does. */
+static int ask_for_room(struct weft_ctx *ctx, struct weft__process *process, uint64_t target,
+                        bool timed) {
+    struct weft__scheduler *s = ctx->runner;
+    struct weft__draft draft = {.kind = WEFT__SIGNAL_WANT_ROOM, .wide = true};
+    struct weft__asked asked;
+    uint32_t life = ctx->life;
+    weft_msg *scope = process->scope;
+    ctx->life |= WEFT__LIFE_CHAINS;
+    if (timed) {
+        weft__scope_enter(s, ctx, NULL);
+    }
+    int result = weft__call_prepare(ctx, &draft, WEFT_TIMEOUT_NEVER, 0, &asked);
+    process->scope = scope;
+    ctx->life &= ~(uint32_t)(WEFT__LIFE_CHAINS | WEFT__LIFE_SCOPED);
+    ctx->life |= life & WEFT__LIFE_SCOPED;
+    if (result != 0) {
+        return result;
+    }
+    asked.msg->weft__from = weft__from(ctx);
+    result = weft__post(s, target, asked.msg, false);
+    if (result != 0) {
+        weft__msg_free(s->runtime, s, asked.msg);
+        weft__call_undo(ctx, asked.reference);
+        return result;
+    }
+    weft__call_sent(ctx, asked.reference, target);
+    process->call_ref = asked.reference;
+    return 0;
+}
+
+int weft__process_room(struct weft_ctx *ctx, uint64_t target, weft_msg *msg, uint64_t call_ref) {
+    struct weft__process *process = ctx->ext->process;
+    uint32_t chains = ctx->life & WEFT__LIFE_CHAINS;
+    if (target == weft__from(ctx)) {
+        return -EDEADLK;
+    }
+    if (call_ref == 0) { /* a request that is passed on: whoever waits for it waits for room now */
+        weft__held_add(ctx, ctx->runner, msg);
+    }
+    int result = ask_for_room(ctx, process, target, call_ref != 0);
+    if (call_ref != 0) {
+        weft__held_add(ctx, ctx->runner, msg);
+    }
+    if (result == 0) {
+        process->unsent_ref = call_ref;
+        uint64_t reference = process->call_ref;
+        result = weft__process_await(process, NULL);
+        process->unsent_ref = 0;
+        if (result != 0) {
+            weft__call_undo(ctx, reference); /* still pending, if it is the call that has ended */
+            weft__chain_give_up(ctx->runner, ctx);
+        }
+    }
+    weft__msg_own(ctx->runner, ctx, msg);
+    ctx->life |= chains;
+    return result;
 }
 
 /* Sends what weft_call_wait will wait for. */

@@ -77,6 +77,9 @@ static const struct series counters[] = {
     SERIES(virtual_forgotten, "Init arguments not remembered for want of room."),
     SERIES(runs_high, "Turns of actors of high priority."),
     SERIES(runs_low, "Turns of actors of low priority."),
+    SERIES(virtual_breaks, "Pauses of addresses whose actors crashed too often."),
+    SERIES(virtual_refused, "Messages refused during such a pause."),
+    SERIES(virtual_crashes_lost, "Crashes that did not count for want of room or memory."),
 };
 
 #undef SERIES

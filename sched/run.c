@@ -7,12 +7,16 @@
 #include "sched/bonds.h"
 #include "sched/chain.h"
 #include "sched/job.h"
-#include "sched/process.h"
+#include "sched/room.h"
+#include "sched/scope.h"
+#include "sched/tracing.h"
 #include <weft/stream.h>
 
 enum {
     PUBLISH_EVERY = 16, /* handled messages between two updates of mailbox.consumed */
     BOOST_NS_MAX = 200000,
+    /* messages of users are not given to receive at once */
+    LIFE_ASIDE = WEFT__LIFE_HOLD | WEFT__LIFE_PROCESS | WEFT__LIFE_CANCELS | WEFT__LIFE_TRACED,
 };
 
 /* A turn begins and the last one has left messages: those that came since are looked through, so
@@ -52,6 +56,7 @@ static WEFT_NOINLINE void drop_old(struct weft__scheduler *s, struct weft_ctx *c
         length--;
         weft_counter_add(&s->counters.messages_dropped, 1);
         *consumed += 1;
+        weft__trace_dropped(s, ctx, msg, WEFT_E_OVERLOAD);
         weft__msg_release(s, ctx, msg, WEFT_E_OVERLOAD);
     }
     if (*link == 0) {
@@ -101,6 +106,7 @@ static WEFT_NOINLINE bool keep_for_end(struct weft__scheduler *s, struct weft_ct
     if (!weft__is_virtual(ctx) || !weft__is_request(msg) || (ctx->life & WEFT__LIFE_EXITING) != 0) {
         return false;
     }
+    weft__scope_leave(s, ctx, msg);
     msg->weft__flags |= WEFT__MSG_TRIED;
     msg->weft__next = ctx->batch;
     ctx->batch_last = ctx->batch == 0 ? weft__arena_index(s->messages, msg) : ctx->batch_last;
@@ -134,6 +140,16 @@ WEFT_INLINE void receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
     receive_done(s, ctx, ctx->type->def.receive(ctx, ctx->state, msg));
 }
 
+void weft__receive(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    receive(s, ctx, msg);
+}
+
+/* The same for what is neither a message of an actor's nor an answer. */
+WEFT_INLINE void receive_news(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    weft__trace_given(s, ctx, msg, 0);
+    receive(s, ctx, msg);
+}
+
 /* Whoever ends in its first turn hands nothing over: the next one would do the same, for ever. */
 static void check_barren(struct weft_ctx *ctx) {
     if ((ctx->life & WEFT__LIFE_EXITING) != 0) {
@@ -142,6 +158,7 @@ static void check_barren(struct weft_ctx *ctx) {
 }
 
 void weft__init_done(struct weft_ctx *ctx, int result) {
+    weft__scope_returned(ctx);
     if (result < 0) {
         /* The first reason wins, but terminate is not due either way. */
         weft_exit(ctx, result);
@@ -208,7 +225,7 @@ static WEFT_NOINLINE void handle_io(struct weft__scheduler *s, struct weft_ctx *
         ctx->ext->jobs--;
     }
     weft_counter_add(&s->counters.signals, 1);
-    receive(s, ctx, msg);
+    receive_news(s, ctx, msg);
     bool over = attachment != NULL && attachment->calls->handled(attachment, tag, size);
     if (over && (ctx->life & WEFT__LIFE_PROCESS) == 0) { /* a process ends by itself */
         weft_exit(ctx, 0);
@@ -219,7 +236,7 @@ static WEFT_NOINLINE void handle_io(struct weft__scheduler *s, struct weft_ctx *
 static WEFT_NOINLINE void handle_exit(struct weft__scheduler *s, struct weft_ctx *ctx,
                                       weft_msg *msg) {
     if (weft__exit_signal(s, ctx, msg)) {
-        receive(s, ctx, msg);
+        receive_news(s, ctx, msg);
     }
 }
 
@@ -234,53 +251,13 @@ static WEFT_NOINLINE void handle_down(struct weft__scheduler *s, struct weft_ctx
         ctx->ext->process->arrived = reference;
     }
     weft_counter_add(&s->counters.signals, 1);
-    receive(s, ctx, msg);
+    receive_news(s, ctx, msg);
 }
 
 static void handle_upper(struct weft_ctx *ctx, const weft_msg *msg) {
     struct weft__attachment *attachment = ctx->ext != NULL ? ctx->ext->attachment : NULL;
     if (attachment != NULL) {
         attachment->calls->signal(attachment, msg);
-    }
-}
-
-/* Delivers a REPLY that says -ETIMEDOUT for each call that is due. msg carries the first. */
-static void expire_calls(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
-    uint64_t token;
-    uint64_t reference;
-    s->now_ns = weft__now(s->core);
-    while ((ctx->life & WEFT__LIFE_EXITING) == 0 && /* bounded by the pending calls */
-           weft__calls_deadline(&ctx->ext->calls) <= s->now_ns) {
-        struct weft__draft draft = {.kind = WEFT_MSG_REPLY, .wide = true};
-        if (msg == NULL && weft__msg_make(s->runtime, s, &draft, &msg) != 0) {
-            break; /* they stay due; the alarm below tries again */
-        }
-        bool due = weft__calls_expire(&ctx->ext->calls, s->now_ns, &token, &reference);
-        weft_assert(due);
-        if (weft_unlikely(ctx->ext->jobs_started.count != 0)) {
-            weft__job_kill(s, ctx, reference);
-        }
-        msg->weft__kind = WEFT_MSG_REPLY;
-        msg->weft__tag = 0;
-        msg->weft__size = 0;
-        msg->weft__from = 0;
-        msg->weft__u.weft__r.weft__ref = token;
-        msg->weft__u.weft__r.weft__value = -ETIMEDOUT;
-        if (weft_unlikely((ctx->life & WEFT__LIFE_HOLD) != 0) &&
-            s->runtime->virtuals->stored(s, ctx, msg)) {
-            continue;
-        }
-        if (weft_unlikely((ctx->life & WEFT__LIFE_PROCESS) != 0)) {
-            ctx->ext->process->arrived = reference;
-        }
-        receive(s, ctx, msg);
-        msg = NULL;
-    }
-    if (msg != NULL) {
-        weft__msg_done(s, ctx, msg);
-    }
-    if (weft__calls_arm(s, ctx) != 0) {
-        weft_exit(ctx, -ENOMEM); /* calls without an alarm could wait for ever */
     }
 }
 
@@ -306,8 +283,11 @@ static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg
         return false;
     }
     if ((msg->weft__flags & WEFT__MSG_CHAIN) != 0 && weft__chain_stick(s, ctx, msg)) {
+        if ((ctx->type->traits & WEFT__TRAIT_REENTRANT) != 0) {
+            return false; /* handled right now, in between */
+        }
         weft_counter_add(&s->counters.messages_handled, 1);
-        weft__answer(s, ctx, msg, -EDEADLK);
+        weft__chain_refuse(s, ctx, msg);
         return true;
     }
     if (weft__arena_index(s->messages, msg) == ctx->anchor) {
@@ -327,30 +307,40 @@ static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg
     return true;
 }
 
-/* The same for all that hold messages back. */
+/* The same for all that hold messages back; and for those whose messages are looked at before they
+ * are given to receive: see LIFE_ASIDE. */
 static WEFT_NOINLINE bool puts_aside(struct weft__scheduler *s, struct weft_ctx *ctx,
                                      weft_msg *msg) {
-    return (ctx->life & WEFT__LIFE_PROCESS) != 0 ? weft__process_aside(s, ctx, msg)
-                                                 : stash(s, ctx, msg);
+    if ((ctx->life & WEFT__LIFE_CANCELS) != 0 && weft__is_request(msg) &&
+        weft__scope_cancelled(ctx, msg)) {
+        weft_counter_add(&s->counters.requests_expired, 1);
+        weft__trace_dropped(s, ctx, msg, -ECANCELED);
+        weft__msg_done(s, ctx, msg);
+        return true;
+    }
+    bool aside = false;
+    if ((ctx->life & WEFT__LIFE_PROCESS) != 0) {
+        aside = weft__process_aside(s, ctx, msg);
+    } else if ((ctx->type->traits & WEFT__TRAIT_SERIAL) != 0 ||
+               (ctx->life & WEFT__LIFE_HOLD) != 0) {
+        aside = stash(s, ctx, msg);
+    }
+    if (weft_unlikely(weft__is_traced(ctx)) && !aside) {
+        weft__trace_receive(s, ctx, msg, 0);
+    }
+    return aside;
 }
 
-static void want_ready(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
-    if (weft__arena_index(s->messages, msg) == ctx->anchor) {
-        /* A copy waits: with the anchor out of the word the mailbox would look empty, although
-         * what came before it lies in the batch, and READY would go out at once. */
-        struct weft__draft draft = {.kind = WEFT__SIGNAL_WANT_READY};
-        weft_msg *copy;
-        if (weft__msg_make(s->runtime, s, &draft, &copy) == 0) {
-            copy->weft__from = msg->weft__from;
-            weft__msg_done(s, ctx, msg);
-            msg = copy;
-        } else { /* no memory: READY may come early */
-            weft__unanchor(s, ctx);
-        }
+/* A REPLY of somebody whose store may answer, or who is traced. True: it was the store's. */
+static WEFT_NOINLINE bool is_stored(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg,
+                                    uint64_t reference) {
+    if ((ctx->life & WEFT__LIFE_HOLD) != 0 && s->runtime->virtuals->stored(s, ctx, msg)) {
+        return true;
     }
-    msg->weft__next = ctx->waiters;
-    ctx->waiters = weft__arena_index(s->messages, msg);
-    ctx->life |= WEFT__LIFE_WAITERS;
+    if (weft__is_traced(ctx)) {
+        weft__trace_receive(s, ctx, msg, reference);
+    }
+    return false;
 }
 
 /* A virtual actor with save keeps its state when the runtime stops. */
@@ -367,7 +357,7 @@ static void handle_stop(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
         (ctx->type->def.process != NULL || (ctx->type->traits & WEFT__TRAIT_DEFERS_STOP) != 0);
     if (traps && weft__phase(s->runtime) < WEFT__RUNTIME_STOPPING) {
         weft__exit_from_stop(msg);
-        receive(s, ctx, msg);
+        receive_news(s, ctx, msg);
         return;
     }
     weft__msg_done(s, ctx, msg);
@@ -376,6 +366,9 @@ static void handle_stop(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
 
 static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     weft_counter_add(&s->counters.signals, 1);
+    if (weft_unlikely(weft__is_traced(ctx))) {
+        weft__trace_signal(s, ctx, msg);
+    }
     switch (msg->weft__kind) {
     case WEFT__SIGNAL_START:
         run_init(s, ctx, msg);
@@ -391,17 +384,18 @@ static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_
         s->now_ns = weft__now(s->core);
         switch (weft__timer_arrived(s, ctx, msg)) {
         case WEFT__TIMER_DELIVER:
-            receive(s, ctx, msg);
+            receive_news(s, ctx, msg);
             return;
         case WEFT__TIMER_CALLS:
-            expire_calls(s, ctx, msg);
+            weft__calls_due(s, ctx, msg);
             return;
         case WEFT__TIMER_NONE:
             break;
         }
         break;
     case WEFT__SIGNAL_WANT_READY:
-        want_ready(s, ctx, msg);
+    case WEFT__SIGNAL_WANT_ROOM:
+        weft__waiters_want(s, ctx, msg);
         return;
     case WEFT__SIGNAL_LINK:
     case WEFT__SIGNAL_UNLINK:
@@ -418,11 +412,21 @@ static void handle_signal(struct weft__scheduler *s, struct weft_ctx *ctx, weft_
     case WEFT__MSG_MARK:
         weft__process_mark(s, ctx, msg);
         return;
+    case WEFT__SIGNAL_CANCEL:
+        weft__waiters_cancel(s, ctx, msg);
+        if (weft__scope_cancel(s, ctx, msg)) {
+            weft__calls_due(s, ctx, msg);
+            return;
+        }
+        break;
     case WEFT__SIGNAL_UPPER:
         handle_upper(ctx, msg);
         break;
     case WEFT__SIGNAL_PASSIVATE:
         s->runtime->virtuals->passivate(s, ctx, (int)msg->weft__u.weft__r.weft__value);
+        break;
+    case WEFT__SIGNAL_TRACE:
+        weft__trace_switch(s, ctx, msg);
         break;
     default:
         weft_assert(!"unknown signal");
@@ -435,11 +439,16 @@ static void handle_reply(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
     uint64_t token;
     if (ext == NULL || !weft__calls_take(&ext->calls, msg->weft__u.weft__r.weft__ref, &token)) {
         weft_counter_add(&s->counters.replies_late, 1);
+        weft__trace_dropped(s, ctx, msg, weft_msg_status(msg));
         weft__msg_done(s, ctx, msg);
         return;
     }
     uint64_t reference = msg->weft__u.weft__r.weft__ref;
+    struct weft__call *call = weft__calls_at(&ext->calls, reference);
     msg->weft__u.weft__r.weft__ref = token;
+    if (weft_unlikely(call->scope != 0)) {
+        weft__scope_return(s, ctx, call);
+    }
     if (weft_unlikely(ext->jobs_started.count != 0)) {
         weft__job_over(s, ctx, reference);
     }
@@ -450,8 +459,8 @@ static void handle_reply(struct weft__scheduler *s, struct weft_ctx *ctx, weft_m
         }
     }
     weft_counter_add(&s->counters.messages_handled, 1);
-    if (weft_unlikely((ctx->life & WEFT__LIFE_HOLD) != 0) &&
-        s->runtime->virtuals->stored(s, ctx, msg)) {
+    if (weft_unlikely((ctx->life & (WEFT__LIFE_HOLD | WEFT__LIFE_TRACED)) != 0) &&
+        is_stored(s, ctx, msg, reference)) {
         weft__msg_done(s, ctx, msg);
         return;
     }
@@ -466,13 +475,14 @@ WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
         }
         if (weft_unlikely((uint64_t)msg->weft__u.weft__r.weft__value <= s->now_ns)) {
             weft_counter_add(&s->counters.requests_expired, 1);
+            weft__trace_dropped(s, ctx, msg, -ETIMEDOUT);
             weft__msg_done(s, ctx, msg); /* its caller has its timeout, or gets it right now */
             return;
         }
         WEFT_FALLTHROUGH;
     case WEFT_MSG_USER:
         if (weft_unlikely((ctx->type->traits & WEFT__TRAIT_SERIAL) != 0 ||
-                          (ctx->life & (WEFT__LIFE_HOLD | WEFT__LIFE_PROCESS)) != 0) &&
+                          (ctx->life & LIFE_ASIDE) != 0) &&
             puts_aside(s, ctx, msg)) {
             return;
         }
@@ -496,7 +506,7 @@ WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
     case WEFT_MSG_DEAD:
     case WEFT_MSG_UP:
         weft_counter_add(&s->counters.signals, 1);
-        receive(s, ctx, msg);
+        receive_news(s, ctx, msg);
         return;
     case WEFT_MSG_DOWN:
         handle_down(s, ctx, msg);
@@ -517,6 +527,8 @@ static WEFT_NOINLINE void check_waiters(struct weft__scheduler *s, struct weft_c
     held_back += (ctx->life & WEFT__LIFE_PROCESS) == 0 ? 0 : ctx->ext->process->saved_count;
     if (weft__mailbox_length(&ctx->mailbox, s->messages) + held_back <= ctx->type->low) {
         weft__waiters_flush(s, ctx);
+    } else if (held_back > ctx->type->low) { /* which is only looked at when it is unblocked */
+        weft__chain_stick_waiters(s, ctx);
     }
 }
 
@@ -569,6 +581,9 @@ static WEFT_NOINLINE bool attend(struct weft__scheduler *s, struct weft_ctx *ctx
         check_waiters(s, ctx, consumed);
     }
     ctx->life &= ~(uint32_t)WEFT__LIFE_TAKEN;
+    if (weft_unlikely((ctx->life & (WEFT__LIFE_SCOPED | WEFT__LIFE_CANCELS)) != 0)) {
+        weft__scope_attend(s, ctx);
+    }
     if ((ctx->life & WEFT__LIFE_BLOCKED) != 0 && ctx->ext->calls.count == 0) {
         weft__chain_unblock(s, ctx);
     }
@@ -595,6 +610,7 @@ static WEFT_NOINLINE uint32_t boost(struct weft__scheduler *s, struct weft_ctx *
 
 /* A turn that does not begin with an empty hand. False: the actor ends. */
 static WEFT_NOINLINE bool begin_turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    weft__trace_turn(s, ctx);
     if ((ctx->life & WEFT__LIFE_FRESH) != 0) {
         ctx->life &= ~(uint32_t)WEFT__LIFE_FRESH;
         s->runtime->virtuals->begin(s, ctx);
@@ -629,22 +645,34 @@ WEFT_INLINE weft_msg *take_first(const struct weft__scheduler *s, struct weft_ct
     if (ctx->batch != 0) {
         weft_prefetch(weft__arena_msg(s->messages, ctx->batch));
     }
+#ifdef WEFT_PLANT_DOUBLE_RUN
+    if (ctx->batch == 0) { /* idle too early: a push from here on queues it a second time */
+        (void)weft__mailbox_idle(&ctx->mailbox, ctx->gen, ctx->anchor);
+    }
+#endif
     return msg;
+}
+
+/* How much was sent here since a count of it. */
+WEFT_INLINE uint32_t sent_since(const struct weft__scheduler *s, uint32_t before) {
+    return (uint32_t)weft_load64_relaxed(&s->counters.messages_sent) - before;
 }
 
 WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
     uint32_t consumed = weft_load32_relaxed(&ctx->mailbox.consumed);
     uint32_t handled = 0;
-    uint32_t counted = 0; /* of them, in ctx->handled */
     uint32_t limit = s->budget;
     enum turn result = TURN_BUDGET;
-    uint32_t sent_before = (uint32_t)weft_load64_relaxed(&s->counters.messages_sent);
-    if (weft_unlikely((ctx->batch | (ctx->life & WEFT__LIFE_FRESH)) != 0) && !begin_turn(s, ctx)) {
+    uint32_t counted = 0; /* of what it handled, in ctx->handled */
+    uint32_t sent_before = sent_since(s, 0);
+    uint32_t sent_start = weft_load32_relaxed(&ctx->mailbox.sent);
+    if (weft_unlikely((ctx->batch | (ctx->life & (WEFT__LIFE_FRESH | WEFT__LIFE_TRACED))) != 0) &&
+        !begin_turn(s, ctx)) {
         return TURN_ENDED;
     }
     for (;;) {
         /* Sending counts too: a turn is bounded by what it makes others do as well. */
-        uint32_t sent = (uint32_t)weft_load64_relaxed(&s->counters.messages_sent) - sent_before;
+        uint32_t sent = sent_since(s, sent_before);
         if (weft_unlikely(handled + sent >= limit)) {
             uint32_t more = handled >= sent ? boost(s, ctx, consumed, limit) : 0;
             limit += more;
@@ -657,11 +685,13 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
             consumed = exact_consumed(s, ctx, consumed);
             if (weft_unlikely((ctx->life & WEFT__LIFE_WAITERS) != 0)) {
                 check_waiters(s, ctx, consumed);
+                sent = sent_since(s, sent_before);
             }
             if (!take_batch(s, ctx, &consumed)) {
                 /* All of this while the actor is ours, still. */
                 weft_counter_add(&ctx->handled, handled - counted);
                 counted = handled;
+                weft__sent_show(s->runtime, ctx, sent_start, sent);
                 weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
                 if (go_idle(s, ctx)) {
                     return TURN_IDLE;
@@ -675,11 +705,6 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
             msg->weft__stamp = 0;
         }
         handled++;
-#ifdef WEFT_PLANT_DOUBLE_RUN
-        if (ctx->batch == 0) { /* idle too early: a push from here on queues it a second time */
-            (void)weft__mailbox_idle(&ctx->mailbox, ctx->gen, ctx->anchor);
-        }
-#endif
         consumed++;
         handle(s, ctx, msg);
         if (weft_unlikely((handled % PUBLISH_EVERY) == 0)) {
@@ -697,6 +722,7 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
         weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
     }
     weft_counter_add(&ctx->handled, handled - counted);
+    weft__sent_show(s->runtime, ctx, sent_start, sent_since(s, sent_before));
     return result;
 }
 
@@ -734,6 +760,7 @@ void weft__run(struct weft__scheduler *s, uint32_t index) {
     weft_counter_add(&s->counters.runs, 1);
     s->current = NULL;
     weft_store32_relaxed(&s->running, 0);
+    s->sample_mask = WEFT__SAMPLE_MASK;
     if (weft_unlikely(result == TURN_BUDGET)) {
         weft__requeue(s, ctx, index);
     }

@@ -20,6 +20,7 @@
 #include "sched/name.h"
 #include "sched/port.h"
 #include "sched/process.h"
+#include "sched/tracing.h"
 #include "sched/watchdog.h"
 #include <string.h>
 
@@ -28,6 +29,7 @@ enum {
     SWEEP_EVERY_NS = 5000000,
     ENTRIES_MAX_LOG2 = 28, /* timer entries of a runtime: 268 million */
     INLINE_STEPS = 1 << 20,
+    LOOK_PIECE_BYTES = 2 << 20,
 };
 
 /* ---- create -------------------------------------------------------------------------------- */
@@ -58,6 +60,13 @@ static int create_arenas(weft_runtime *runtime) {
     slot_bytes += WEFT__SLOT_PIECE_BYTES * (uint64_t)(runtime->count + 1);
     int result =
         weft__arena_init(&runtime->slots, slot_bytes, WEFT__SLOT_PIECE_BYTES, "slots", huge);
+    if (result != 0) {
+        return result;
+    }
+    uint64_t look_bytes =
+        runtime->slots.bytes / sizeof(struct weft_ctx) * sizeof(struct weft__look);
+    result = weft__arena_init(&runtime->looks, look_bytes + LOOK_PIECE_BYTES, LOOK_PIECE_BYTES,
+                              "looks", false);
     if (result != 0) {
         return result;
     }
@@ -170,6 +179,7 @@ static void free_runtime(weft_runtime *runtime) {
                "homes");
     weft__stack_pools_fini(runtime);
     weft__arena_fini(&runtime->slots);
+    weft__arena_fini(&runtime->looks);
     weft__arena_fini(&runtime->entries);
     weft_allocator allocator = core->allocator;
     weft__core_fini(core);

@@ -137,6 +137,9 @@ struct weft__counters {
     weft_counter virtual_forgotten;
     weft_counter runs_high; /* counted as they begin */
     weft_counter runs_low;
+    weft_counter virtual_breaks;
+    weft_counter virtual_refused;
+    weft_counter virtual_crashes_lost;
 };
 
 /* A list of actors through weft_ctx.link. */
@@ -201,8 +204,9 @@ struct weft__scheduler {
     uint32_t doorbell_last;               /* 1 + the scheduler whose inbox was pushed last */
     uint64_t doorbells[WEFT__IDLE_WORDS]; /* schedulers to wake at the end of the run */
     uint32_t sample;
-    uint32_t runs_max;  /* actors per step: follows how long they take */
-    uint32_t lifo_runs; /* in a row */
+    uint32_t sample_mask; /* WEFT__SAMPLE_MASK; 0: a traced actor runs, see tracing.h */
+    uint32_t runs_max;    /* actors per step: follows how long they take */
+    uint32_t lifo_runs;   /* in a row */
     enum weft__phase phase;
     bool searching;           /* counted in idle.searching */
     uint64_t search_until_ns; /* 0: the search has just begun */
@@ -237,6 +241,7 @@ struct weft__scheduler {
     uint32_t sweep_owed;   /* actors to run before that */
     struct weft__pool pool;
     struct weft__stacks stacks; /* of processes of the configured size */
+    weft_msg *scope;            /* whom a handler works for, with WEFT__LIFE_SCOPED: see scope.h */
 
     /* under bias: its thread outside handlers, else a visitor */
     alignas(WEFT_CACHELINE) struct weft__bias bias;
@@ -301,7 +306,7 @@ struct weft__overflow {
     weft_atomic_u32 count; /* of all; written under lock, read by anybody; advisory */
 };
 
-enum { WEFT__TYPES_MAX = 4096, WEFT__STACK_SIZES = 13 };
+enum { WEFT__TYPES_MAX = 4096, WEFT__STACK_SIZES = 13, WEFT__CRASH_MAX = 10000 };
 
 enum weft__runtime_phase {
     WEFT__RUNTIME_CREATED = 0,
@@ -338,6 +343,7 @@ struct weft_runtime {
     struct weft__scheduler **schedulers;
     struct weft__pool **pools; /* [0] shared, then one per scheduler */
     struct weft__arena slots;
+    struct weft__arena looks; /* struct weft__look by slot: committed where one is written */
     struct weft__arena entries;
     uint16_t *entry_homes; /* per piece of entries; written by who claims it */
     uint32_t entry_pieces;

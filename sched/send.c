@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * Sending: the way of a message from its sender's thread into the target's mailbox, what happens
- * when it is full or closed, and dead letters.
+ * when it is closed, and dead letters. When it is full: room.c.
  */
-#include "sched/actor.h"
 #include "sched/port.h"
+#include "sched/room.h"
+#include "sched/scope.h"
+#include "sched/tracing.h"
 #include <string.h>
 
 void weft__count(weft_runtime *runtime, struct weft__scheduler *s, size_t counter, uint64_t n) {
@@ -61,7 +63,47 @@ WEFT_INLINE int post(struct weft__scheduler *s, uint64_t target, weft_msg *msg, 
     return result;
 }
 
+/* Does a policy drop what this target has no room for? */
+static bool drops_new(const struct weft__scheduler *s, uint64_t target) {
+    uint32_t traits =
+        weft_load32_relaxed(&weft__slot_at(s->slots, (uint32_t)(target >> 32))->traits);
+    return (traits & WEFT__TRAIT_DROP_NEW) != 0;
+}
+
+/* A traced actor sends. */
+static WEFT_NOINLINE int post_traced(struct weft__scheduler *s, uint64_t target, weft_msg *msg,
+                                     bool bounded) {
+    struct weft__posted posted;
+    weft__trace_post(msg, target, &posted);
+    int result = post(s, target, msg, bounded);
+    bool dropped = result == -EBUSY && drops_new(s, target);
+    weft__trace_posted(s, &posted, dropped ? WEFT_E_OVERLOAD : result);
+    return result;
+}
+
+/* One in 64 messages carries the time it was sent, in units of 64 ns; and those that a traced actor
+ * sends come along here. */
+static WEFT_NOINLINE int post_watched(struct weft__scheduler *s, uint64_t target, weft_msg *msg,
+                                      bool bounded) {
+    if ((s->sample & WEFT__SAMPLE_MASK) == 0 && !s->traced) {
+        msg->weft__stamp = (uint32_t)(weft__now(s->core) >> 6) | 1;
+    }
+    return s->sample_mask == 0 ? post_traced(s, target, msg, bounded)
+                               : post(s, target, msg, bounded);
+}
+
+/* Pushes what an actor sends to others. */
+WEFT_INLINE int post_sent(struct weft__scheduler *s, uint64_t target, weft_msg *msg, bool bounded) {
+    if (weft_unlikely((++s->sample & s->sample_mask) == 0)) {
+        return post_watched(s, target, msg, bounded);
+    }
+    return post(s, target, msg, bounded);
+}
+
 int weft__post(struct weft__scheduler *s, uint64_t target, weft_msg *msg, bool bounded) {
+    if (weft_unlikely(s->sample_mask == 0)) {
+        return post_traced(s, target, msg, bounded);
+    }
     return post(s, target, msg, bounded);
 }
 
@@ -80,136 +122,29 @@ int weft__post_outside(weft_runtime *runtime, uint64_t target, weft_msg *msg, bo
     return result;
 }
 
-/* One in 64 messages carries the time it was sent, in units of 64 ns. */
-WEFT_INLINE void stamp(struct weft__scheduler *s, weft_msg *msg) {
-    if (weft_unlikely((++s->sample & WEFT__SAMPLE_MASK) == 0) && !s->traced) {
-        msg->weft__stamp = (uint32_t)(weft__now(s->core) >> 6) | 1;
-    }
-}
-
-/* ---- full mailboxes ------------------------------------------------------------------------ */
-
-static bool is_busy(const struct weft__ext *ext, uint64_t target) {
-    for (uint32_t i = 0; i < ext->busy_count; i++) {
-        if (ext->busy[i] == target) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static int busy_add(struct weft__scheduler *s, struct weft__ext *ext, uint64_t target) {
-    if (ext->busy_count == ext->busy_capacity) {
-        uint32_t capacity = ext->busy_capacity == 0 ? 4 : ext->busy_capacity * 2;
-        void *busy = ext->busy;
-        int result = weft__grow(s->core, &busy, ext->busy_capacity * sizeof(*ext->busy),
-                                capacity * sizeof(*ext->busy), "busy");
-        if (result != 0) {
-            return result;
-        }
-        ext->busy = busy;
-        ext->busy_capacity = capacity;
-    }
-    ext->busy[ext->busy_count++] = target;
-    return 0;
-}
-
-void weft__busy_remove(struct weft_ctx *ctx, uint64_t from) {
-    struct weft__ext *ext = ctx->ext;
-    for (uint32_t i = 0; ext != NULL && i < ext->busy_count; i++) {
-        if (ext->busy[i] == from) {
-            ext->busy[i] = ext->busy[--ext->busy_count];
-            return;
-        }
-    }
-}
-
-/* Asks a full target for one READY. -EBUSY when it will come, else why not. */
-static int want_ready(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target) {
-    struct weft__ext *ext = weft__ext_of(ctx);
-    if (ext == NULL) {
-        return -ENOMEM;
-    }
-    if (is_busy(ext, target)) {
-        return -EBUSY;
-    }
-    struct weft__draft draft = {.kind = WEFT__SIGNAL_WANT_READY};
-    weft_msg *msg;
-    int result = weft__msg_make(s->runtime, s, &draft, &msg);
-    if (result != 0) {
-        return result;
-    }
-    result = busy_add(s, ext, target);
-    if (result == 0) {
-        msg->weft__from = weft__from(ctx);
-        result = post(s, target, msg, false);
-        if (result != 0) {
-            weft__busy_remove(ctx, target);
-        }
-    }
-    if (result != 0) {
-        weft__msg_free(s->runtime, s, msg);
-        return result;
-    }
-    return -EBUSY;
-}
-
-/* A push failed: what the send answers. The message stays with the caller. *ret_dropped: a
- * mailbox policy took it, the send has succeeded. */
-static int refused(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target, int result,
-                   bool *ret_dropped) {
-    *ret_dropped = false;
-    if (result == -EBUSY) {
-        const struct weft_ctx *slot = slot_of(s->slots, target);
-        uint32_t traits = weft_load32_relaxed(&slot->traits);
-        if ((traits & WEFT__TRAIT_PORT) != 0) {
-            weft_counter_add(&s->counters.messages_rejected, 1);
-            return WEFT_E_NOPROC; /* a forged pid: no actor */
-        }
-        if ((traits & WEFT__TRAIT_DROP_NEW) != 0) {
-            *ret_dropped = true;
-            return 0;
-        }
-        s->drawn_away += weft_load32_relaxed(&slot->scheduler) != s->id ? 1 : 0;
-        result = want_ready(s, ctx, target);
-    }
-    weft_counter_add(&s->counters.messages_rejected, 1);
-    return result;
-}
-
-void weft__waiters_flush(struct weft__scheduler *s, struct weft_ctx *ctx) {
-    ctx->life &= ~(uint32_t)WEFT__LIFE_WAITERS;
-    while (ctx->waiters != 0) { /* bounded by the number of senders that were refused */
-        weft_msg *msg = weft__arena_msg(s->messages, ctx->waiters);
-        ctx->waiters = msg->weft__next;
-        uint64_t target = msg->weft__from;
-        msg->weft__kind = WEFT_MSG_READY;
-        msg->weft__from = weft__from(ctx);
-        if (post(s, target, msg, false) != 0) {
-            weft__msg_free(s->runtime, s, msg);
-        }
-    }
-}
-
 /* ---- send ---------------------------------------------------------------------------------- */
 
-static int send_refused(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target,
-                        weft_msg *msg, int result) {
-    bool dropped;
-    result = refused(s, ctx, target, result, &dropped);
-    if (dropped) {
-        weft_counter_add(&s->counters.messages_sent, 1);
-        weft_counter_add(&s->counters.messages_dropped, 1);
+static int send_refused(struct weft_ctx *ctx, uint64_t target, weft_msg *msg, int result) {
+    struct weft__refusal refusal = {.target = target, .msg = msg, .waits = true};
+    result = weft__refused(ctx, &refusal, result);
+    struct weft__scheduler *s = ctx->runner;
+    weft_counter_add(&s->counters.messages_sent, result == 0 ? 1 : 0);
+    weft_counter_add(&s->counters.messages_dropped, refusal.dropped ? 1 : 0);
+    if (result != 0 || refusal.dropped) {
+        weft__msg_free(s->runtime, s, msg);
     }
-    weft__msg_free(s->runtime, s, msg);
     return result;
 }
 
 static int send_draft(struct weft_ctx *ctx, weft_pid target, const struct weft__draft *draft) {
     struct weft__scheduler *s = ctx->runner;
     if (weft_unlikely(target.node != s->node)) {
+        int refusal = target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
         weft_counter_add(&s->counters.messages_rejected, 1);
-        return target.node == 0 ? WEFT_E_NOPROC : WEFT_E_NOCONN;
+        if (weft__is_traced(ctx)) {
+            weft__trace_refused(ctx, draft, target, refusal);
+        }
+        return refusal;
     }
     weft_msg *msg;
     int result = weft__msg_make(s->runtime, s, draft, &msg);
@@ -218,10 +153,35 @@ static int send_draft(struct weft_ctx *ctx, weft_pid target, const struct weft__
         return result;
     }
     msg->weft__from = weft__from(ctx);
-    stamp(s, msg);
-    result = post(s, weft__target(target), msg, true);
+    result = post_sent(s, weft__target(target), msg, true);
     if (weft_unlikely(result != 0)) {
-        return send_refused(s, ctx, weft__target(target), msg, result);
+        return send_refused(ctx, weft__target(target), msg, result);
+    }
+    weft_counter_add(&s->counters.messages_sent, 1);
+    return 0;
+}
+
+/* A request could not be pushed. waits: see struct refusal. */
+static WEFT_NOINLINE int request_refused(struct weft_ctx *ctx, weft_pid target, weft_msg *msg,
+                                         int result, bool waits) {
+    struct weft__refusal refusal = {.target = weft__target(target),
+                                    .msg = msg,
+                                    .call_ref = msg->weft__u.weft__r.weft__ref,
+                                    .waits = waits};
+    result = weft__refused(ctx, &refusal, result);
+    if (refusal.dropped) {
+        return -EBUSY; /* it would leave its caller waiting */
+    }
+    weft_counter_add(&ctx->runner->counters.messages_sent, result == 0 ? 1 : 0);
+    return result;
+}
+
+WEFT_INLINE int request_try(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid target,
+                            weft_msg *msg, bool waits) {
+    msg->weft__from = weft__from(ctx);
+    int result = post_sent(s, weft__target(target), msg, true);
+    if (weft_unlikely(result != 0)) {
+        return request_refused(ctx, target, msg, result, waits);
     }
     weft_counter_add(&s->counters.messages_sent, 1);
     return 0;
@@ -229,22 +189,14 @@ static int send_draft(struct weft_ctx *ctx, weft_pid target, const struct weft__
 
 int weft__request_try(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid target,
                       weft_msg *msg) {
-    msg->weft__from = weft__from(ctx);
-    stamp(s, msg);
-    int result = post(s, weft__target(target), msg, true);
-    if (weft_likely(result == 0)) {
-        weft_counter_add(&s->counters.messages_sent, 1);
-        return 0;
-    }
-    bool dropped;
-    result = refused(s, ctx, weft__target(target), result, &dropped);
-    return dropped ? -EBUSY : result; /* a dropped request would leave its caller waiting */
+    return request_try(s, ctx, target, msg, false);
 }
 
 int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid target,
                        weft_msg *msg) {
-    int result = weft__request_try(s, ctx, target, msg);
+    int result = request_try(s, ctx, target, msg, true);
     if (weft_unlikely(result != 0)) {
+        s = ctx->runner; /* another one, if the sender has waited */
         weft__msg_free(s->runtime, s, msg);
     }
     return result;
@@ -253,27 +205,32 @@ int weft__send_request(struct weft__scheduler *s, struct weft_ctx *ctx, weft_pid
 int weft__send_try(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target,
                    weft_msg *msg) {
     msg->weft__from = weft__from(ctx);
-    stamp(s, msg);
     bool request = weft__is_request(msg);
-    int result = post(s, target, msg, true);
+    int result = post_sent(s, target, msg, true);
     if (weft_likely(result == 0)) {
         weft_counter_add(&s->counters.messages_sent, 1);
         return 0;
     }
-    bool dropped = false;
+    struct weft__refusal refusal = {.target = target, .msg = msg, .waits = true};
+    refusal.call_ref = request ? msg->weft__u.weft__r.weft__ref : 0;
     if (result == -EBUSY) {
-        result = refused(s, ctx, target, result, &dropped);
+        result = weft__refused(ctx, &refusal, result);
+        s = ctx->runner;
     }
     if (result == WEFT_E_NOPROC) {
         return result;
     }
+    if (result == 0 && !refusal.dropped) {
+        weft_counter_add(&s->counters.messages_sent, 1);
+        return 0;
+    }
     weft__msg_free(s->runtime, s, msg);
-    if (dropped && !request) {
+    if (refusal.dropped && !request) {
         weft_counter_add(&s->counters.messages_sent, 1);
         weft_counter_add(&s->counters.messages_dropped, 1);
         return 0;
     }
-    return dropped ? -EBUSY : result;
+    return refusal.dropped ? -EBUSY : result;
 }
 
 static WEFT_NOINLINE int send_other(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data,
@@ -296,10 +253,9 @@ int weft_send(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, si
     if (weft_unlikely(msg == NULL)) {
         return send_other(ctx, target, tag, data, size);
     }
-    stamp(s, msg);
-    int result = post(s, weft__target(target), msg, true);
+    int result = post_sent(s, weft__target(target), msg, true);
     if (weft_unlikely(result != 0)) {
-        return send_refused(s, ctx, weft__target(target), msg, result);
+        return send_refused(ctx, weft__target(target), msg, result);
     }
     weft_counter_add(&s->counters.messages_sent, 1);
     return 0;
@@ -332,27 +288,33 @@ int weft_send_msg(weft_ctx *ctx, weft_pid target, weft_msg **msg) {
     *msg = NULL;
     weft__msg_own(s, ctx, sent);
     bool request = weft__is_request(sent);
+    if (request && weft__scope_concerns(ctx, sent)) {
+        weft__scope_leave(s, ctx, sent);
+    }
     if (!request) {
         sent->weft__kind = WEFT_MSG_USER;
         sent->weft__from = weft__from(ctx);
     }
-    stamp(s, sent);
-    int result = target.node == s->node ? post(s, weft__target(target), sent, true)
+    int result = target.node == s->node ? post_sent(s, weft__target(target), sent, true)
                  : target.node == 0     ? WEFT_E_NOPROC
                                         : WEFT_E_NOCONN;
-    weft_counter_add(&s->counters.messages_sent, 1);
     if (weft_likely(result == 0)) {
+        weft_counter_add(&s->counters.messages_sent, 1);
         return 0;
     }
-    bool dropped;
-    result = refused(s, ctx, weft__target(target), result, &dropped);
-    if (dropped) {
+    struct weft__refusal refusal = {.target = weft__target(target), .msg = sent, .waits = true};
+    result = weft__refused(ctx, &refusal, result);
+    s = ctx->runner;
+    weft_counter_add(&s->counters.messages_sent, 1);
+    if (refusal.dropped) {
         weft_counter_add(&s->counters.messages_dropped, 1);
         if (request) {
             weft__answer(s, ctx, sent, WEFT_E_OVERLOAD);
         } else {
             weft__msg_free(s->runtime, s, sent);
         }
+    } else if (result == 0) {
+        return 0;
     } else if (request) {
         weft_counter_add(&s->counters.messages_dead, 1);
         weft__answer(s, ctx, sent, result);
@@ -364,10 +326,8 @@ int weft_send_msg(weft_ctx *ctx, weft_pid target, weft_msg **msg) {
 
 /* ---- request and reply --------------------------------------------------------------------- */
 
-/* Pushes a filled REPLY to its caller [take]. */
-WEFT_INLINE int reply_post(struct weft__scheduler *s, uint64_t target, weft_msg *reply) {
-    weft_counter_add(&s->counters.messages_sent, 1);
-    int result = post(s, target, reply, false);
+/* A REPLY was pushed to its caller [take if it did not go]. */
+WEFT_INLINE int reply_posted(struct weft__scheduler *s, weft_msg *reply, int result) {
     if (weft_unlikely(result != 0)) {
         weft_counter_add(&s->counters.replies_late, 1);
         weft__msg_free(s->runtime, s, reply);
@@ -379,6 +339,9 @@ void weft__answer(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *req
     uint64_t target = request->weft__from;
     uint64_t reference = request->weft__u.weft__r.weft__ref;
     weft_msg *reply = request;
+    if (weft_unlikely(weft__scope_concerns(ctx, request))) {
+        weft__scope_leave(s, ctx, request);
+    }
     if (weft__arena_index(s->messages, request) == ctx->anchor) {
         struct weft__draft draft = {.kind = WEFT_MSG_REPLY, .wide = true};
         if (weft__msg_make(s->runtime, s, &draft, &reply) == 0) {
@@ -395,7 +358,8 @@ void weft__answer(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *req
     reply->weft__from = weft__from(ctx);
     reply->weft__u.weft__r.weft__ref = reference;
     reply->weft__u.weft__r.weft__value = status;
-    (void)reply_post(s, target, reply); /* a caller that is gone is counted there */
+    weft_counter_add(&s->counters.messages_sent, 1);
+    (void)reply_posted(s, reply, weft__post(s, target, reply, false)); /* it may be gone */
 }
 
 /* May the request's own cell carry the answer? */
@@ -419,6 +383,9 @@ WEFT_INLINE int reply_draft(struct weft_ctx *ctx, weft_msg **request_at,
         return -EINVAL;
     }
     *request_at = NULL;
+    if (weft_unlikely(weft__scope_concerns(ctx, request))) {
+        weft__scope_leave(s, ctx, request);
+    }
     bool anchored = weft__arena_index(s->messages, request) == ctx->anchor;
     if (anchored) {
         weft_assert(request == s->msg);
@@ -448,8 +415,8 @@ WEFT_INLINE int reply_draft(struct weft_ctx *ctx, weft_msg **request_at,
     reply->weft__u.weft__r.weft__ref = reference;
     reply->weft__u.weft__r.weft__value = 0;
     reply->weft__stamp = 0;
-    stamp(s, reply);
-    return reply_post(s, target, reply);
+    weft_counter_add(&s->counters.messages_sent, 1);
+    return reply_posted(s, reply, post_sent(s, target, reply, false));
 }
 
 int weft_reply(weft_ctx *ctx, weft_msg **request, uint32_t tag, const void *data, size_t size) {

@@ -30,11 +30,15 @@ enum {
     WEFT__TRAIT_VIRTUAL = 32, /* reached by name: see weft__virtual_calls */
     WEFT__TRAIT_HIGH = 64,    /* priority; neither: normal */
     WEFT__TRAIT_LOW = 128,
+    WEFT__TRAIT_WAITS = 256,     /* mailbox policy: processes that send to it wait */
+    WEFT__TRAIT_REENTRANT = 512, /* with SERIAL */
     WEFT__TRAITS_RANKED = WEFT__TRAIT_HIGH | WEFT__TRAIT_LOW,
     /* not for the LIFO slot */
     WEFT__TRAITS_SPECIAL = WEFT__TRAIT_PINNED | WEFT__TRAIT_PORT | WEFT__TRAITS_RANKED,
     WEFT__TRAIT_DEFERS_STOP = 1 << 16, /* of the library: a stop comes as an EXIT message */
     WEFT__TRAIT_NAMED = 1 << 17,       /* has names or groups. Or-ed by who registers: name.h, C1 */
+    WEFT__TRAIT_TRACED = 1 << 18,      /* as WEFT__LIFE_TRACED; changed by its runner, atomically */
+    WEFT__TRAIT_SENT_MUCH = 1 << 19,   /* mailbox.sent has wrapped: see tracing.h. The same */
 };
 
 /* weft_ctx.life: owner only */
@@ -60,10 +64,13 @@ enum {
     WEFT__LIFE_CHAINS = 1 << 18,   /* process: is about to wait for the call it makes */
     WEFT__LIFE_YIELD = 1 << 19,    /* process: its turn ends, others run first */
     WEFT__LIFE_RESUME = 1 << 20,   /* process: its wait is over, it goes on */
+    WEFT__LIFE_SCOPED = 1 << 21,   /* works for a request that is not at hand: see scope.h */
+    WEFT__LIFE_CANCELS = 1 << 22,  /* requests that wait for it may have been cancelled: the same */
+    WEFT__LIFE_TRACED = 1 << 23,   /* its messages go to the log hook: see tracing.h */
     /* what has to be looked at after a message */
     WEFT__LIFE_ATTENTION = WEFT__LIFE_EXITING | WEFT__LIFE_WAITERS | WEFT__LIFE_STASH |
                            WEFT__LIFE_TAKEN | WEFT__LIFE_BLOCKED | WEFT__LIFE_YIELD |
-                           WEFT__LIFE_RESUME,
+                           WEFT__LIFE_RESUME | WEFT__LIFE_SCOPED | WEFT__LIFE_CANCELS,
 };
 
 struct weft__ext;
@@ -120,6 +127,7 @@ enum {
     WEFT__SIGNAL_KILL = 34,
     WEFT__SIGNAL_TIMER = 35,      /* weft__ref: entry and its state; weft__tag: timer */
     WEFT__SIGNAL_WANT_READY = 36, /* from a sender whose message was refused */
+    WEFT__SIGNAL_WANT_ROOM = 47,  /* the same from a process that waits; answered like a request */
     WEFT__SIGNAL_UPPER = 37,      /* for the actor's attachment; token and status */
     WEFT__SIGNAL_LINK = 39,       /* these six: see bonds.h */
     WEFT__SIGNAL_UNLINK = 40,
@@ -127,6 +135,8 @@ enum {
     WEFT__SIGNAL_MONITOR = 42,  /* weft__ref: reference */
     WEFT__SIGNAL_DEMONITOR = 43,
     WEFT__SIGNAL_EXIT = 44,
+    WEFT__SIGNAL_CANCEL = 45,    /* weft__from, weft__ref: of the request; see scope.h */
+    WEFT__SIGNAL_TRACE = 46,     /* weft__value: on or off; see tracing.h */
     WEFT__SIGNAL_PASSIVATE = 38, /* virtual; weft__value: the reason, see weft__virtual_calls */
 };
 

@@ -6,6 +6,7 @@
 #include "core/probe.h"
 #include "sched/bonds.h"
 #include "sched/process.h"
+#include "sched/tracing.h"
 #include <string.h>
 
 enum { SPAWN_FLAGS = WEFT_SPAWN_LINK | WEFT_SPAWN_MONITOR | WEFT_SPAWN_REPORT };
@@ -55,6 +56,7 @@ static int make_ext(weft_runtime *runtime, struct weft_ctx *slot, const struct w
         return -ENOMEM;
     }
     slot->ext->attachment = birth->attachment;
+    weft__memory_show(runtime, slot);
     return 0;
 }
 
@@ -101,6 +103,7 @@ static void fill_slot(struct weft_ctx *slot, const struct weft__birth *birth, ui
     weft_store32_relaxed(&slot->scheduler, scheduler);
     weft_store32_relaxed(&slot->type_id, type->id);
     weft_store64_relaxed(&slot->handled, 0);
+    weft_store32_relaxed(&slot->mailbox.sent, 0);
     weft_store64_relaxed(&slot->parent, birth->parent);
     weft_store64_relaxed(&slot->active_ns, 0);
 }
@@ -139,6 +142,9 @@ WEFT_INLINE int make_slot(weft_runtime *runtime, struct weft__scheduler *s,
 
 /* A filled slot that will not be opened. */
 static void unmake_slot(weft_runtime *runtime, struct weft_ctx *slot) {
+    if (slot->ext != NULL) {
+        weft__memory_gone(runtime, slot);
+    }
     weft__ext_free(&runtime->core, slot->ext);
     if (!slot->type->small) {
         weft__free(&runtime->core, slot->state, slot->type->def.state_size, "state");

@@ -6,6 +6,7 @@
 #include "core/config.h"
 #include "sched/actor.h"
 #include "sched/blocking.h"
+#include "sched/tracing.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -69,6 +70,9 @@ static const struct place places[] = {
     PLACE(virtual_forgotten),
     PLACE(runs_high),
     PLACE(runs_low),
+    PLACE(virtual_breaks),
+    PLACE(virtual_refused),
+    PLACE(virtual_crashes_lost),
 };
 _Static_assert(sizeof(places) / sizeof(places[0]) * sizeof(weft_counter) ==
                    sizeof(struct weft__counters),
@@ -201,10 +205,24 @@ static uint32_t mailbox_max(const weft_type *type) {
     return (type->traits & WEFT__TRAIT_DROP_OLD) != 0 ? type->bound / 2 : type->bound;
 }
 
-/* What an actor has put aside takes room from its bound: so that shows how much it is. Advisory. */
-static uint32_t put_aside(const struct weft_ctx *slot, const weft_type *type) {
-    int32_t left = (int32_t)weft_load32_relaxed(&slot->bound);
-    return type->bound == 0 ? 0 : left < 0 ? type->bound : type->bound - (uint32_t)left;
+/* What an actor's record in the layer of virtual actors takes. */
+enum { VIRTUAL_BYTES = WEFT_CACHELINE };
+
+static uint64_t memory_of(const weft_runtime *runtime, const struct weft_ctx *slot,
+                          const weft_type *type, uint32_t traits) {
+    const struct weft__look *look = weft__look_at(runtime, slot->index);
+    uint64_t bytes = sizeof(*slot) + (type->small ? 0 : type->def.state_size);
+    bytes += look == NULL ? 0 : (uint64_t)weft_load32_relaxed(&look->memory) * WEFT_CACHELINE;
+    return bytes + ((traits & WEFT__TRAIT_VIRTUAL) != 0 ? VIRTUAL_BYTES : 0);
+}
+
+static uint64_t sent_of(const weft_runtime *runtime, const struct weft_ctx *slot, uint32_t traits) {
+    const struct weft__look *look = weft__look_at(runtime, slot->index);
+    uint64_t sent = weft_load32_relaxed(&slot->mailbox.sent);
+    if ((traits & WEFT__TRAIT_SENT_MUCH) != 0 && look != NULL) {
+        sent |= (uint64_t)weft_load32_relaxed(&look->sent_high) << 32;
+    }
+    return sent; /* about: it may have wrapped just now */
 }
 
 int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info) {
@@ -224,21 +242,25 @@ int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info)
         return WEFT_E_NOPROC;
     }
     uint32_t low = (uint32_t)word;
-    uint32_t type = weft_load32_relaxed(&slot->type_id);
+    const weft_type *type = runtime->types[weft_load32_relaxed(&slot->type_id)];
     uint64_t parent = weft_load64_relaxed(&slot->parent);
+    uint32_t aside = weft__put_aside(slot, type);
     weft_actor_info info = {
         .struct_size = sizeof(info),
-        .type = runtime->types[type],
+        .type = type,
         .cell = low == WEFT__MAILBOX_IDLE ? WEFT_CELL_IDLE : WEFT_CELL_READY,
-        .mailbox = weft__mailbox_length(&slot->mailbox, &runtime->core.messages) +
-                   put_aside(slot, runtime->types[type]),
-        .mailbox_max = mailbox_max(runtime->types[type]),
+        .mailbox = weft__mailbox_length(&slot->mailbox, &runtime->core.messages) + aside,
+        .mailbox_max = mailbox_max(type),
         .scheduler = weft_load32_relaxed(&slot->scheduler) + 1,
         .pinned = (traits & WEFT__TRAIT_PINNED) != 0,
         .messages = weft_load64_relaxed(&slot->handled),
         .parent = {.node = parent == 0 ? 0 : runtime->node,
                    .slot = (uint32_t)(parent >> 32),
                    .gen = (uint32_t)parent},
+        .sent = sent_of(runtime, slot, traits),
+        .aside = aside,
+        .traced = (traits & WEFT__TRAIT_TRACED) != 0 ? 1 : 0,
+        .memory_bytes = memory_of(runtime, slot, type, traits),
     };
     if ((uint32_t)(weft_load64_acquire(&slot->mailbox.word) >> 32) != pid.gen) {
         return WEFT_E_NOPROC; /* it ended while we looked: part of this was somebody else's */

@@ -5,7 +5,7 @@
  * record, which is gone once the timer was cancelled: so cancelling is exact, wherever the actor
  * has moved and whatever is under way.
  */
-#include "sched/actor.h"
+#include "sched/tracing.h"
 #include <string.h>
 
 enum {
@@ -58,6 +58,12 @@ static uint32_t capacity_of(const struct weft__timers *timers) {
                                     : GROWING_RECORDS + (chunks - GROWING_CHUNKS) * CHUNK_MAX;
 }
 
+uint64_t weft__timers_bytes(const struct weft__timers *timers) {
+    return capacity_of(timers) * (uint64_t)sizeof(struct weft__timer) +
+           timers->chunk_capacity * sizeof(*timers->chunks) +
+           timers->extras * (uint64_t)sizeof(struct weft__timer_extra);
+}
+
 static int record_alloc(struct weft__timers *timers, const struct weft__scheduler *s,
                         uint32_t *ret_index) {
     if (timers->count >= s->runtime->config.timers_max) {
@@ -88,11 +94,21 @@ static void record_free(struct weft__timers *timers, struct weft__scheduler *s, 
             weft__msg_free(s->runtime, s, extra->msg);
         }
         weft__free(s->core, extra, sizeof(*extra), "timer");
+        timers->extras--;
     }
     record->seq_flags = (record->seq_flags & ~(uint32_t)WEFT__TIMER_FLAGS) + (1u << SEQ_SHIFT);
     record->armed = (struct weft__armed){.entry = timers->free_head};
     timers->free_head = index + 1;
     timers->count--;
+}
+
+/* The same, and what it needed more is no longer shown. */
+static void record_drop(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t index) {
+    uint32_t extras = ctx->ext->timers.extras;
+    record_free(&ctx->ext->timers, s, index);
+    if (weft_unlikely(extras != ctx->ext->timers.extras)) {
+        weft__memory_show(s->runtime, ctx);
+    }
 }
 
 static int arm(struct weft__scheduler *s, const struct weft_ctx *ctx, uint32_t index,
@@ -120,6 +136,7 @@ static int start_timer(weft_ctx *ctx, const struct start *start, weft_timer *ret
         return -ENOMEM;
     }
     uint32_t index;
+    uint32_t chunks = ext->timers.chunk_count;
     int result = record_alloc(&ext->timers, s, &index);
     if (result != 0) {
         return result;
@@ -141,6 +158,10 @@ static int start_timer(weft_ctx *ctx, const struct start *start, weft_timer *ret
         start->extra->due_ns = due_ns;
         record->token = (uintptr_t)start->extra;
         record->seq_flags |= WEFT__TIMER_EXTRA;
+        ext->timers.extras++;
+    }
+    if (weft_unlikely(start->extra != NULL || chunks != ext->timers.chunk_count)) {
+        weft__memory_show(s->runtime, ctx);
     }
     weft_counter_add(&s->counters.timers_started, 1);
     if (ret_timer != NULL) {
@@ -221,7 +242,7 @@ bool weft_timer_cancel(weft_ctx *ctx, weft_timer timer) {
 #endif
     /* Whether the entry was still in the wheel does not matter: the record decides. */
     (void)weft__wheel_cancel(weft__wheel_home(s, &record->armed), &record->armed);
-    record_free(&ext->timers, s, index);
+    record_drop(s, ctx, index);
 #ifdef WEFT_PLANT_TIMER_CANCEL
     record->armed.state = planted.state; /* a signal under way still matches */
 #endif
@@ -300,7 +321,7 @@ enum weft__timer_outcome weft__timer_arrived(struct weft__scheduler *s, struct w
     struct weft__timer_extra *extra = (void *)(uintptr_t)record->token;
     if (extra->interval_ns == 0) {
         forward(s, extra);
-        record_free(&ext->timers, s, index);
+        record_drop(s, ctx, index);
         return WEFT__TIMER_NONE;
     }
     msg->weft__u.weft__r.weft__ref = extra->token;

@@ -47,6 +47,8 @@ struct weft__virtual_calls {
     bool (*stored)(struct weft__scheduler *s, struct weft_ctx *ctx, const weft_msg *msg);
     /* WEFT__SIGNAL_PASSIVATE; negative: the actor must end with that, else only if it is idle. */
     void (*passivate)(struct weft__scheduler *s, struct weft_ctx *ctx, int reason);
+    /* The actor is about to end: its reason is known, its mailbox open still, nobody told. */
+    void (*closing)(struct weft__scheduler *s, struct weft_ctx *ctx);
     /* The actor has ended; left: the messages that are to go on to its next activation, all from
      * users, oldest first [take]; first is 0: none. Afterwards its slot may be let again. */
     void (*end)(struct weft__scheduler *s, struct weft_ctx *ctx, const struct weft__batch *left);

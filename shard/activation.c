@@ -266,6 +266,13 @@ static int try_enter(const struct weft__wish *wish, const struct weft__vkey *key
     if (weft_unlikely(!is_offered(wish->shards, key))) {
         return WEFT_E_NOCAPABILITY;
     }
+    bool watched = wish->type->def.crash_max != 0;
+#ifdef WEFT_PLANT_BREAKER_GAP
+    watched = watched && ending == 0; /* whoever finds the crashed one still there gets in */
+#endif
+    if (weft_unlikely(watched) && !weft__crash_admits(wish->shards, key)) {
+        return WEFT_E_BREAKER;
+    }
     if (ending == 0) {
         return enter_new(wish, key, fresh);
     }
@@ -319,9 +326,13 @@ static WEFT_NOINLINE int activate_in_place(const struct weft__wish *wish,
     return found == -EAGAIN ? activate_fresh(&heir, key, ret_target) : WEFT_E_LIMIT;
 }
 
-int weft__activate(const struct weft__wish *wish, const struct weft__vkey *key,
-                   uint64_t *ret_target) {
-    weft_assert(!wish->has_credit);
+static int activate(const struct weft__wish *wish, const struct weft__vkey *key,
+                    uint64_t *ret_target) {
+#ifndef WEFT_PLANT_BREAKER_GAP
+    if (weft_unlikely(wish->type->def.crash_max != 0) && weft__crash_refuses(wish->shards, key)) {
+        return WEFT_E_BREAKER;
+    }
+#endif
     if (wish->only_if_active || key->id_size > WEFT__ID_INLINE) {
         int found = look(wish->shards, key, ret_target);
         if (found == 1) {
@@ -335,6 +346,16 @@ int weft__activate(const struct weft__wish *wish, const struct weft__vkey *key,
     int result = activate_fresh(wish, key, ret_target);
     return weft_unlikely(result == WEFT_E_LIMIT) ? activate_in_place(wish, key, ret_target)
                                                  : result;
+}
+
+int weft__activate(const struct weft__wish *wish, const struct weft__vkey *key,
+                   uint64_t *ret_target) {
+    weft_assert(!wish->has_credit);
+    int result = activate(wish, key, ret_target);
+    if (weft_unlikely(result == WEFT_E_BREAKER)) {
+        WEFT__COUNT(wish->shards->runtime, wish->s, virtual_refused, 1);
+    }
+    return result;
 }
 
 /* ---- ending -------------------------------------------------------------------------------- */
@@ -375,7 +396,7 @@ static uint32_t successor_of(struct weft__shards *shards, const struct weft__vke
     return successor;
 }
 
-/* A successor for what was left, made if there is none. Its slot, or 0 and *ret_status: why not. */
+/* A successor, for what was left or to be there at once, made if there is none. Its slot, or 0 and *ret_status: why not. */
 static uint32_t succeed(struct weft__shards *shards, struct weft__scheduler *s,
                         struct weft_ctx *ctx, const struct weft__vkey *key, int *ret_status) {
     struct weft__record *record = weft__record_at(shards, ctx->index);
@@ -476,7 +497,7 @@ void weft__virtual_end(struct weft__scheduler *s, struct weft_ctx *ctx,
         weft__msg_free(s->runtime, s, msg);
     }
 #endif
-    if (left.first != 0) {
+    if (left.first != 0 || (record->owner_flags & WEFT__RECORD_RESTART) != 0) {
         int status = 0;
         successor = succeed(shards, s, ctx, &key, &status);
         if (successor == 0) {

@@ -123,7 +123,9 @@ static int evict(struct weft__shards *shards, const weft_capability *capability)
 static int unregister(struct weft__shards *shards, weft_capability *capability) {
     (void)weft_exchange32_acq_rel(&capability->offered, 0);
     WEFT__POINT(shards->core, WEFT__POINT_OFFER);
-    return evict(shards, capability);
+    int result = evict(shards, capability);
+    weft__crashes_drop(shards, capability);
+    return result;
 }
 
 int weft_capability_unregister(weft_runtime *runtime, const char *const *names, uint32_t count) {

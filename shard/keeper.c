@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The keeper: an actor of the runtime's own that asks virtual actors to leave that are idle too
- * long, or too many where nobody could go at once. It has a timer for the time the next one can be
+ * long, or too many where nobody could go at once, and forgets crashes that count no more. It has a timer for the time the next one can be
  * due, and none while there is nobody to watch.
  */
 #include "shard/shard.h"
@@ -19,8 +19,8 @@ static struct weft__kind *policies(struct weft__shards *shards) {
 
 /* When to look again; UINT64_MAX: nobody is listed. */
 static uint64_t sweep(struct weft__shards *shards, weft_ctx *ctx) {
-    uint64_t wait_ns = UINT64_MAX;
     bool more = false;
+    uint64_t wait_ns = weft__crashes_sweep(shards, ctx->runner->now_ns, &more);
     for (struct weft__kind *kind = policies(shards); kind != NULL; kind = kind->next) {
         uint64_t due_ns = weft__age_sweep(shards, ctx->runner, kind, &more);
         wait_ns = weft_min_u64(wait_ns, due_ns);

@@ -3,6 +3,7 @@
  * Messages to addresses: from actors, and from threads that are no schedulers. A message is made
  * first and then delivered by the sender's own push; nobody stands in between.
  */
+#include "sched/chain.h"
 #include "sched/port.h"
 #include "sched/process.h"
 #include "shard/shard.h"
@@ -13,6 +14,7 @@ struct route {
     struct weft__vkey key;
     struct weft_ctx *ctx; /* the sender, or NULL */
     weft_pid *ret_pid;
+    uint64_t *ret_target; /* slot and generation of who has the message now; or NULL */
 };
 
 static int check(weft_runtime *runtime, const weft_vrequest *request) {
@@ -82,12 +84,12 @@ static WEFT_NOINLINE int activate(const struct route *route, uint64_t *ret_targe
 static bool calls_itself(const struct route *route, uint64_t target, const weft_msg *msg) {
     const struct weft_ctx *ctx = route->ctx;
     return ctx != NULL && target == weft__from(ctx) && weft__is_request(msg) &&
-           (ctx->type->traits & WEFT__TRAIT_SERIAL) != 0;
+           weft__chain_bars_self(ctx);
 }
 
 /* Finds the actor, or makes it, and pushes [take]. Each round but the first means that an
  * activation has ended under our hands. */
-static int deliver(const struct route *route, weft_msg *msg) {
+static int deliver(struct route *route, weft_msg *msg) {
     weft_runtime *runtime = route->wish.shards->runtime;
     uint64_t target = weft__table_find(route->wish.shards, &route->key);
     int result = target == 0 ? WEFT_E_NOPROC : 0;
@@ -103,7 +105,13 @@ static int deliver(const struct route *route, weft_msg *msg) {
             break;
         }
         result = push(route, target, msg);
+        if (route->ctx != NULL) { /* a process that waited for room may be elsewhere now */
+            route->wish.s = route->ctx->runner;
+        }
         if (weft_likely(result != WEFT_E_NOPROC)) {
+            if (route->ret_target != NULL && result == 0) {
+                *route->ret_target = target;
+            }
             if (route->ret_pid != NULL && result == 0) {
                 *route->ret_pid = (weft_pid){.node = runtime->node,
                                              .slot = (uint32_t)(target >> 32),
@@ -134,8 +142,10 @@ WEFT_INLINE int vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t toke
     if (weft_unlikely(result != 0)) {
         return result;
     }
+    uint64_t target = 0;
     route.ctx = ctx;
     route.ret_pid = ret_pid;
+    route.ret_target = &target;
     struct weft__draft draft = draft_of(request, WEFT_MSG_REQUEST);
     struct weft__asked asked;
     result = weft__call_prepare(ctx, &draft, request->timeout_ns, token, &asked);
@@ -144,6 +154,8 @@ WEFT_INLINE int vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t toke
         *ret_reference = asked.reference;
         if (weft_unlikely(result != 0)) {
             weft__call_undo(ctx, asked.reference);
+        } else {
+            weft__call_sent(ctx, asked.reference, target);
         }
     }
     return result;
@@ -175,6 +187,7 @@ int weft_vcast(weft_ctx *ctx, const weft_vrequest *request, weft_pid *ret_pid) {
     }
     route.ctx = ctx;
     route.ret_pid = ret_pid;
+    route.ret_target = NULL;
     struct weft__draft draft = draft_of(request, WEFT_MSG_USER);
     weft_msg *msg = weft__msg_small(s, ctx, &draft);
     if (weft_unlikely(msg == NULL)) {
@@ -196,6 +209,7 @@ static int outside_init(weft_runtime *runtime, const weft_vrequest *request, wef
     int result = route_init(runtime, NULL, request, route);
     route->ctx = NULL;
     route->ret_pid = ret_pid;
+    route->ret_target = NULL;
     return result;
 }
 
@@ -249,5 +263,6 @@ int weft_cq_vcall(weft_cq *queue, const weft_vrequest *request, uint64_t token, 
         return result;
     }
     struct weft__request call = outside_of(request, &route);
+    route.ret_target = &call.sent_to;
     return weft__cq_call(queue, &call, request->timeout_ns, token);
 }

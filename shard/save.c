@@ -164,6 +164,12 @@ static void run_init(struct weft__scheduler *s, struct weft_ctx *ctx) {
     weft__init_run(s, ctx, extra == NULL ? NULL : extra->arg, extra == NULL ? 0 : extra->arg_size);
 }
 
+/* Its state cannot be had, or the store has another: it ends, and that is not its own fault. */
+static void exit_blameless(struct weft__scheduler *s, struct weft_ctx *ctx, int status) {
+    record_of(s, ctx)->owner_flags |= WEFT__RECORD_BLAMELESS;
+    weft_exit(ctx, status);
+}
+
 void weft__virtual_begin(struct weft__scheduler *s, struct weft_ctx *ctx) {
     if (ctx->type->def.store == NULL) {
         run_init(s, ctx);
@@ -173,7 +179,7 @@ void weft__virtual_begin(struct weft__scheduler *s, struct weft_ctx *ctx) {
     if (result < 0) {
         weft_counter_add(&s->counters.virtual_store_errors, 1);
         log_failure(weft__shards_of(s->runtime), ctx, "get", result);
-        weft_exit(ctx, result);
+        exit_blameless(s, ctx, result);
     }
 }
 
@@ -194,10 +200,9 @@ static int take_arg(struct weft__shards *shards, struct weft__extra *extra,
     return 0;
 }
 
-/* A value came: its state goes to restore. */
-static int restore(struct weft__scheduler *s, struct weft_ctx *ctx, const struct stored *stored) {
-    struct weft__shards *shards = weft__shards_of(s->runtime);
-    struct weft__extra *extra = weft__extra_of(shards, ctx->index);
+/* A value came: its init_arg becomes the actor's. The size of that, or negative: it cannot be used. */
+static int unpack(struct weft__shards *shards, struct weft__extra *extra,
+                  const struct stored *stored) {
     const unsigned char *data = stored->value == NULL ? NULL : weft_buf_data(stored->value);
     size_t size = stored->value == NULL ? 0 : weft_buf_size(stored->value);
     if (extra == NULL) {
@@ -209,14 +214,26 @@ static int restore(struct weft__scheduler *s, struct weft_ctx *ctx, const struct
     }
     uint32_t arg_size = load_u32(data + 8);
     int result = take_arg(shards, extra, data + HEADER_BYTES, arg_size);
-    if (result != 0) {
-        return result;
+    return result != 0 ? result : (int)arg_size;
+}
+
+/* The same, and its state goes to restore. */
+static void restore(struct weft__scheduler *s, struct weft_ctx *ctx, const struct stored *stored) {
+    struct weft__shards *shards = weft__shards_of(s->runtime);
+    struct weft__extra *extra = weft__extra_of(shards, ctx->index);
+    int arg_size = unpack(shards, extra, stored);
+    if (arg_size < 0) {
+        exit_blameless(s, ctx, arg_size);
+        return;
     }
+    const unsigned char *data = weft_buf_data(stored->value);
+    size_t before = HEADER_BYTES + (size_t)arg_size;
     extra->version = stored->version;
     s->msg = NULL;
     weft_counter_add(&s->counters.virtual_loads, 1);
-    return ctx->type->def.restore(ctx, ctx->state, data + HEADER_BYTES + arg_size,
-                                  size - HEADER_BYTES - arg_size, load_u32(data + 4));
+    weft__init_done(ctx, ctx->type->def.restore(ctx, ctx->state, data + before,
+                                                weft_buf_size(stored->value) - before,
+                                                load_u32(data + 4)));
 }
 
 static void loaded(struct weft__scheduler *s, struct weft_ctx *ctx, int status,
@@ -226,13 +243,13 @@ static void loaded(struct weft__scheduler *s, struct weft_ctx *ctx, int status,
         return;
     }
     if (status == 0 && stored != NULL) {
-        weft__init_done(ctx, restore(s, ctx, stored));
+        restore(s, ctx, stored);
         return;
     }
     status = status == 0 ? -EBADMSG : status;
     weft_counter_add(&s->counters.virtual_store_errors, 1);
     log_failure(weft__shards_of(s->runtime), ctx, "get", status);
-    weft_exit(ctx, status);
+    exit_blameless(s, ctx, status);
 }
 
 /* ---- leaving ------------------------------------------------------------------------------- */
@@ -341,7 +358,7 @@ static void save_failed(struct weft__scheduler *s, struct weft_ctx *ctx, int sta
     log_failure(shards, ctx, "save", status);
     if (status == WEFT_E_VERSION) {
         ctx->life |= WEFT__LIFE_REPLACED;
-        weft_exit(ctx, status); /* somebody else goes on with another state */
+        exit_blameless(s, ctx, status); /* somebody else goes on with another state */
     } else if (extra != NULL && extra->leave_reason != 0) {
         weft_exit(ctx, extra->leave_reason);
     } else {
@@ -403,8 +420,10 @@ static void removed(struct weft__scheduler *s, struct weft_ctx *ctx, int status)
     log_failure(weft__shards_of(s->runtime), ctx, "remove", status);
     const struct weft__extra *extra = record->extra;
     int reason = extra == NULL ? 0 : extra->leave_reason;
-    if (status == WEFT_E_VERSION || reason != 0) {
-        weft_exit(ctx, status == WEFT_E_VERSION ? status : reason);
+    if (status == WEFT_E_VERSION) {
+        exit_blameless(s, ctx, status);
+    } else if (reason != 0) {
+        weft_exit(ctx, reason);
     }
 }
 

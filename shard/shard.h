@@ -63,6 +63,8 @@ enum {
     WEFT__RECORD_SAVING = 8,
     WEFT__RECORD_REMOVING = 16,
     WEFT__RECORD_KNOWN = 32, /* its init_arg was remembered: it stays so even if init fails now */
+    WEFT__RECORD_BLAMELESS = 64, /* ends because of what its store has, or has not: no crash */
+    WEFT__RECORD_RESTART = 128,  /* has crashed, and is to be activated again at once */
 };
 /* age_flags */
 enum {
@@ -193,6 +195,10 @@ struct weft__shards {
     /* Bytes in memories, those on their way there included. Any thread adds; 0 says, under the
      * token of an address, that nothing is remembered of that one. */
     weft_atomic_u64 remembered;
+    weft_atomic_u64 crashes; /* struct weft__crashes *, or 0. Set once, by whoever is first; Q1 */
+    /* Addresses whose crashes are remembered. Any thread adds; 0 says, to who has found the last
+     * activation of an address closed or gone, that nothing is remembered of that address. */
+    weft_atomic_u64 crash_count;
     uint32_t memory_mask;                               /* const once there are buckets */
     struct weft__lock memory_locks[WEFT__MEMORY_LOCKS]; /* of buckets by hash; inside a token */
     struct weft__lock lock;                             /* capabilities, kinds */
@@ -342,6 +348,23 @@ void weft__memory_put(struct weft__shards *shards, struct weft__memory *memory);
 /* The one of an address [out], or NULL. Under the address's token. */
 struct weft__memory *weft__memory_take(struct weft__shards *shards, const struct weft__vkey *key);
 void weft__memories_fini(struct weft__shards *shards);
+
+/* ---- crash.c, for types with crash_max ------------------------------------------------------ */
+
+/* weft__virtual_calls.closing */
+void weft__virtual_closing(struct weft__scheduler *s, struct weft_ctx *ctx);
+/* Does the address pause? It has no open activation. Any thread; an early look, for
+ * weft__crash_admits says so, too. */
+bool weft__crash_refuses(struct weft__shards *shards, const struct weft__vkey *key);
+/* May the address, which has no open activation, be activated? It will be then, as a trial if its
+ * pause is just over. Under its token. */
+bool weft__crash_admits(struct weft__shards *shards, const struct weft__vkey *key);
+/* Forgets the crashes of a capability that is not offered any more. */
+void weft__crashes_drop(struct weft__shards *shards, const weft_capability *capability);
+/* Forgets what is over, a part of it at a time. Returns when to look again, in ns of now, or
+ * UINT64_MAX; *ret_more: there is more to look at just now. */
+uint64_t weft__crashes_sweep(struct weft__shards *shards, uint64_t now_ns, bool *ret_more);
+void weft__crashes_fini(struct weft__shards *shards);
 
 /* ---- save.c -------------------------------------------------------------------------------- */
 

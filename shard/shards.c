@@ -26,6 +26,7 @@ static void shards_destroy(struct weft__shards *shards) {
         return;
     }
     weft__memories_fini(shards);
+    weft__crashes_fini(shards);
     destroy_kinds(shards);
     for (uint32_t i = 0; i < weft_load32_relaxed(&shards->capability_count); i++) {
         weft_assert(shards->capabilities[i]->magic == WEFT__CAPABILITY_MAGIC);
@@ -49,6 +50,7 @@ static const struct weft__virtual_calls virtual_calls = {
     .begin = weft__virtual_begin,
     .stored = weft__virtual_stored,
     .passivate = weft__virtual_passivate,
+    .closing = weft__virtual_closing,
     .end = weft__virtual_end,
     .destroy = virtual_destroy,
 };

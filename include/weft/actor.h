@@ -42,6 +42,8 @@ enum weft_mailbox_policy {
     WEFT_MAILBOX_REJECT = 0, /* the send answers -EBUSY; one READY follows at the low-water mark */
     WEFT_MAILBOX_DROP_NEW = 1, /* the send answers 0, the message is dropped and counted */
     WEFT_MAILBOX_DROP_OLD = 2, /* the oldest are dropped when the actor runs; -EBUSY at twice */
+    WEFT_MAILBOX_WAIT = 3, /* a process that sends or calls is suspended until there is room: see
+                                  weft_send; everybody else is answered as with REJECT */
 };
 
 #define WEFT_MAILBOX_UNBOUNDED UINT32_MAX
@@ -67,6 +69,10 @@ enum weft_type_flags {
     /* User messages and requests wait while a call of the actor's own is pending. Replies, timers,
      * signals and what happens to its stream (WEFT_MSG_IO) do not. */
     WEFT_TYPE_SERIAL = 1,
+    /* With SERIAL: a request whose caller waits because of what this actor waits for is handled at
+     * once, in between, where it would be answered -EDEADLK. The state must be fit for it wherever
+     * the actor calls. */
+    WEFT_TYPE_REENTRANT = 2,
 };
 
 /* Which of a scheduler's actors goes first when several can run. Nobody starves:
@@ -81,6 +87,15 @@ enum weft_priority {
     WEFT_PRIORITY_NORMAL = 0,
     WEFT_PRIORITY_HIGH = 1,
     WEFT_PRIORITY_LOW = 2,
+};
+
+/* What follows a crash of a virtual actor: of one that ends with another reason than normal,
+ * shutdown or rebalancing, or whose init or restore fails. What waits for it is answered
+ * WEFT_E_CRASHED (or what init answered) in any case, monitors and links see its reason, and no
+ * other actor is concerned. */
+enum weft_crash_policy {
+    WEFT_CRASH_LAZY = 0,    /* the next message activates it again */
+    WEFT_CRASH_RESTART = 1, /* it is activated again at once, without a message */
 };
 
 typedef struct weft_type_def {
@@ -113,6 +128,16 @@ typedef struct weft_type_def {
     size_t stack_bytes;      /* with its guard; 0: the configured default, 64K */
 
     uint32_t priority; /* enum weft_priority: of its actors, unless their spawn says otherwise */
+
+    /* of virtual actors only: crashes of one address */
+    uint32_t crash_policy; /* enum weft_crash_policy */
+    uint32_t crash_max;    /* more than so many within crash_window_ns: for crash_pause_ns messages
+                                 to the address are refused with WEFT_E_BREAKER, and it is not
+                                 activated. After that one activation is a trial: if that crashes as
+                                 well within crash_window_ns, the next pause begins. At most 10,000;
+                                 0: no limit, with WEFT_CRASH_RESTART 10 */
+    uint64_t crash_window_ns; /* 0: 10 s */
+    uint64_t crash_pause_ns;  /* 0: 60 s; UINT64_MAX: until weft_virtual_forgive */
 } weft_type_def;
 
 #define WEFT_TYPE_DEF_INIT sizeof(weft_type_def)
@@ -186,7 +211,10 @@ WEFT_API uint64_t weft_random(weft_ctx *ctx);
 
 /* Copies size bytes and sends them. 0; -EBUSY (mailbox full, policy reject: one READY message
  * follows, once, when it has room again); WEFT_E_NOPROC; -EMSGSIZE (above message_max);
- * -ENOMEM; WEFT_E_NOCONN. Actor only. */
+ * -ENOMEM; WEFT_E_NOCONN. With policy wait, in a process: it is suspended until there is room, and
+ * the answer is 0; WEFT_E_NOPROC when the target ends; -EDEADLK at once when the target waits for
+ * this process (nothing is sent; answer it first); -ETIMEDOUT or -ECANCELED when the request it
+ * works for ends: see weft_work_for; WEFT_E_LIMIT (the wait counts as a pending call). Actor only. */
 WEFT_API int weft_send(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size);
 
 /* A message to fill through weft_msg_body and to send without copying [out]. Up to 224 bytes are
@@ -218,14 +246,34 @@ enum { WEFT_TIMEOUT_DEFAULT = 0 };
 /* Sends a request and returns. Exactly one REPLY message with this token follows: the answer, or
  * its status says why there is none. When this returns an error no REPLY follows. timeout_ns 0 is
  * the configured default. Errors as weft_send (a full mailbox refuses a request whatever its
- * policy; READY follows for policy reject only), and WEFT_E_LIMIT (pending calls), -EDEADLK (a
- * serial actor calls itself). Actor only. */
+ * policy; READY follows for policies reject and wait only; a process waits with policy wait, as in
+ * weft_send, at most timeout_ns), and WEFT_E_LIMIT (pending calls), -EDEADLK (a serial actor calls
+ * itself), -ETIMEDOUT and -ECANCELED (the request it works for has expired, or was cancelled: see
+ * weft_work_for). Actor only. */
 WEFT_API int weft_call(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data, size_t size,
                        uint64_t timeout_ns, uint64_t token);
 
-/* Gives up on the calls with this token: their replies will be dropped, also those a process has not
- * received yet; a job (weft/job.h) is ended. Returns how many. */
+/* Cancels the calls with this token: their replies will be dropped, also those a process has not
+ * received yet; a request that was not handled yet never will be; what was asked for its sake is
+ * cancelled too (weft_work_for); a job (weft/job.h) is ended. Returns how many. */
 WEFT_API int weft_call_cancel(weft_ctx *ctx, uint64_t token);
+
+/* Deadlines and cancellation follow the calls. An actor works for the request it handles, from
+ * when the handler is entered (a process: received it) until it is answered, passed on or the
+ * handler returns (a process: receives the next message); when a handler is given the REPLY to a call
+ * it made for a request it holds still, it works for that one again; a process says so itself. Calls, jobs and multi-calls it makes
+ * meanwhile end no later than that request, whatever their own timeout, and when that request is
+ * cancelled they are answered -ECANCELED, and so on down the chain. A request is cancelled by
+ * weft_call_cancel, or when its caller ends. A message to that end is sent to whom the request was
+ * sent; one passed on with weft_send_msg meanwhile is not reached by it, its deadline holds.
+ *
+ * This sets by hand whom this actor works for, as if it had received that request just now: one it
+ * holds, or NULL for nobody, so that what it starts now outlives the request. 0, -EINVAL: no
+ * request. Actor only. */
+WEFT_API int weft_work_for(weft_ctx *ctx, const weft_msg *request);
+/* When what this actor works for ends, on the clock of weft_now_ns; UINT64_MAX: it works for nobody,
+ * or for one who waits for ever; 0: it was cancelled. Actor only. */
+WEFT_API uint64_t weft_work_deadline(weft_ctx *ctx);
 
 /* Answers a request [take], now or after weft_msg_take at any later time; data may point into the
  * request itself. *request is NULL afterwards. 0; WEFT_E_NOPROC when nobody waits any more;
@@ -238,7 +286,8 @@ WEFT_API int weft_reply_buf(weft_ctx *ctx, weft_msg **request, uint32_t tag, wef
 /* Answers with a negative status and no payload [take]. */
 WEFT_API int weft_reply_error(weft_ctx *ctx, weft_msg **request, int status);
 
-/* When the request's caller stops waiting, on the clock of weft_now_ns; UINT64_MAX: never. */
+/* When the request's caller stops waiting, on the clock of weft_now_ns; UINT64_MAX: never; 0: it was
+ * cancelled. */
 WEFT_API uint64_t weft_deadline(const weft_msg *request);
 
 /* ---- timers -------------------------------------------------------------------------------- */

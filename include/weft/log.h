@@ -9,7 +9,18 @@
  * (warn: type, pid, callers), supervisor.child_failed, supervisor.start_failed,
  * supervisor.stop_failed and supervisor.restart_limit (warn: supervisor, child, pid, reason, error),
  * supervisor.restart (info: supervisor, child, pid), service.refused (debug: type, pid, tag,
- * operation, size, error).
+ * operation, size, error), actor.trace (info: pid, type, way, kind, tag, size, peer, status, ref),
+ * virtual.breaker (warn: type, id, crashes, error).
+ *
+ * actor.trace, see weft_trace: way is receive, send, drop (its code never sees the message; status
+ * says why: -ETIMEDOUT an expired request, WEFT_E_OVERLOAD a mailbox policy, WEFT_E_NOPROC the
+ * actor's end, -EDEADLK a circle, -ECANCELED a cancelled request; a late reply keeps its own) or end
+ * (the last event; status is the reason). kind: user, request, reply, timer, ready, done, dead, io,
+ * exit, down, up, start, stop, kill, link, unlink, monitor, demonitor, passivate, cancel, end. peer:
+ * who sent it or to whom it goes; none: nobody with a pid. status: of what is received, what
+ * weft_msg_status says, of a stop its reason; of what is sent, what became of it (WEFT_E_OVERLOAD:
+ * dropped by the mailbox policy), and if it went, of a reply or exit what it says. ref: the same
+ * number in a request and its reply, unique among its caller's; of timer, done, down, up the token.
  * Stability: stable; event ids and keys are append-only.
  */
 #ifndef WEFT_LOG_H

@@ -43,14 +43,15 @@ WEFT_API WEFT_MUSTUSE int weft_receive_match(weft_ctx *ctx, uint64_t timeout_ns,
 /* Waits for the message of kind REPLY, DONE or TIMER with this token: the outcome of a weft_call,
  * weft_vcall, weft_blocking or timer of this process. 0 and the message [out], for
  * weft_msg_release; look at its status. -ETIMEDOUT: it may still come, and may be awaited again.
- * -EDEADLK: see weft_call_wait. */
+ * -EDEADLK at once when the token is that of calls, and whom they wait for waits for this process;
+ * they are cancelled then. */
 WEFT_API WEFT_MUSTUSE int weft_await(weft_ctx *ctx, uint64_t token, uint64_t timeout_ns,
                                      weft_msg **ret_msg);
 
 /* A call and its answer. 0 and the reply [out], for weft_msg_release (ret_reply NULL: released); or
  * an error, as weft_call or the reply's status: -ETIMEDOUT, WEFT_E_NOPROC, WEFT_E_NOREPLY, what the
- * callee gave; -EDEADLK at once when those it waits for wait for it. A late answer is dropped. The
- * message received last stays what it is. */
+ * callee gave; -EDEADLK at once when those it waits for wait for it; -ECANCELED when the request it
+ * works for was cancelled. A late answer is dropped. The message received last stays what it is. */
 WEFT_API int weft_call_wait(weft_ctx *ctx, weft_pid target, uint32_t tag, const void *data,
                             size_t size, uint64_t timeout_ns, weft_msg **ret_reply);
 

@@ -68,6 +68,9 @@ typedef struct weft_stats {
     uint64_t virtual_forgotten;    /* init arguments not remembered: shard.remember is used up */
     uint64_t runs_high;            /* turns of actors of high priority */
     uint64_t runs_low;             /* of low priority */
+    uint64_t virtual_breaks;       /* pauses of addresses that crashed too often */
+    uint64_t virtual_refused;      /* messages refused with WEFT_E_BREAKER */
+    uint64_t virtual_crashes_lost; /* crashes that do not count for want of room or memory */
 } weft_stats;
 #define WEFT_STATS_INIT sizeof(weft_stats) /* for struct_size, which the caller sets */
 
@@ -136,18 +139,33 @@ typedef struct weft_actor_info {
     size_t struct_size;
     const weft_type *type;
     enum weft_actor_cell cell;
-    uint32_t mailbox; /* messages waiting, about; of a type without a bound: without those that a
-                         process or a serial actor has put aside */
+    uint32_t mailbox; /* messages waiting, about, with those put aside */
     uint32_t mailbox_max;
     uint32_t scheduler; /* ran there last */
     bool pinned;
     uint64_t messages; /* handled so far */
     weft_pid parent;
+    uint64_t sent;         /* messages, requests and replies it sent so far */
+    uint32_t aside;        /* messages it has received and put aside: a process, a serial actor */
+    uint32_t traced;       /* weft_trace is on */
+    uint64_t memory_bytes; /* its slot, state and what the library keeps for it on the heap (calls,
+                              timers, links, monitors, cleanups), up to 63 bytes too much; of its
+                              stack the pages down to the deepest point at which it has waited, so
+                              what it used only in between is missing. Without messages, what its
+                              stream or its init_arg takes, and what it allocated */
 } weft_actor_info;
 #define WEFT_ACTOR_INFO_INIT sizeof(weft_actor_info) /* for struct_size, which the caller sets */
 
 /* What an actor looks like just now. 0 or WEFT_E_NOPROC. */
 WEFT_API int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info);
+
+/* From now on every message this actor handles or sends goes to the log hook as an event
+ * actor.trace, at level info, whatever log.level says; on false: no more. Handlers are not slower
+ * for it while they are not traced. It goes before all that waits in the actor's mailbox, also its
+ * start: so what waits is traced already, and so is all that this thread sends to it afterwards.
+ * Sizes are told, never what is in a message. A runtime without log hook: 0, nothing happens.
+ * 0, WEFT_E_NOPROC, -ENOMEM, -EINVAL. Any thread. */
+WEFT_API int weft_trace(weft_runtime *runtime, weft_pid pid, bool on);
 
 /* Writes what every scheduler does to a file descriptor with write(2) only: callable from a
  * signal handler, also while the process is crashing. */

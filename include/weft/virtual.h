@@ -11,6 +11,7 @@
  *     waits is answered with its result, and the next message tries again.
  *   - A crash answers what waits with WEFT_E_CRASHED at once and concerns no other actor. An actor
  *     that stops by itself (WEFT_STOP) loses nothing: what has come meanwhile activates it again.
+ *   - What else follows a crash, and how many are too many, is up to its type: weft_type_def.crash_*.
  *   - init_arg is used by the first activation that brings one along and whose init succeeds, and is
  *     remembered: later activations of the address get the same one, whatever they bring along,
  *     until weft_forget. restore is not given it.
@@ -100,10 +101,11 @@ typedef struct weft_vrequest {
 /* Sends a request; exactly one REPLY message with this token follows when it answers 0: see
  * weft_call. *ret_pid (may be NULL): who got it. Neither waits for anything.
  * Errors: -EINVAL, WEFT_E_NOCAPABILITY (no node offers it), WEFT_E_REBALANCING, WEFT_E_INACTIVE
- * (with WEFT_ONLY_IF_ACTIVE), -EBUSY (its mailbox is full), -EDEADLK (a serial actor calls itself),
- * -EMSGSIZE, -ENOMEM, WEFT_E_LIMIT, WEFT_E_SHUTDOWN. In the REPLY: what init answered when it
- * failed, what the store answered when the state could not be loaded, WEFT_E_CRASHED, -EDEADLK (the
- * call would close a circle of serial actors), WEFT_E_NOREPLY, WEFT_E_SHUTDOWN, WEFT_E_REBALANCING,
+ * (with WEFT_ONLY_IF_ACTIVE), WEFT_E_BREAKER (it crashed too often), -EBUSY (its mailbox is full),
+ * -EDEADLK (a serial actor calls itself), -EMSGSIZE, -ENOMEM, WEFT_E_LIMIT, WEFT_E_SHUTDOWN. In the
+ * REPLY: what init answered when it failed, what the store answered when the state could not be
+ * loaded, WEFT_E_CRASHED, -EDEADLK (the call would close a circle of serial actors),
+ * WEFT_E_NOREPLY, WEFT_E_SHUTDOWN, WEFT_E_REBALANCING,
  * -ETIMEDOUT, or what the actor gave to weft_reply_error. Actor only. */
 WEFT_API int weft_vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t token,
                         weft_pid *ret_pid);
@@ -158,6 +160,11 @@ WEFT_API int weft_account(weft_ctx *ctx, uint64_t bytes);
  * goes on with its state (logged), or ends with WEFT_E_VERSION. 0, -ENOENT, or why the deletion could
  * not be started. Actor only. */
 WEFT_API int weft_forget(weft_ctx *ctx);
+
+/* Forgets the crashes of an address: it is not refused any more, and counts anew. 0, -ENOENT (it has
+ * none), -EINVAL. Any thread. */
+WEFT_API int weft_virtual_forgive(weft_runtime *runtime, const weft_capability *capability,
+                                  const weft_type *type, const void *id, size_t id_size);
 
 /* ---- tables -------------------------------------------------------------------------------- */
 /* What is active on this node. Nothing here activates anything. Wrong arguments are answered -EINVAL.

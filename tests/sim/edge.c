@@ -130,6 +130,9 @@ static void log_seen(void *cookie, enum weft_log_level level, const weft_log_eve
     struct edge *edge = cookie;
     (void)level;
     bool get = false, late = false;
+    if (strcmp(event->name, "virtual.breaker") == 0) {
+        edge_crash_logged(edge, event);
+    }
     if (strcmp(event->name, "store.failure") != 0) {
         return;
     }
@@ -296,6 +299,7 @@ static int run_start(struct edge *edge, uint32_t schedulers) {
     }
     if (status == 0) {
         addresses_draw(edge);
+        edge_crash_find_twins(edge);
         status = weft_cq_create(edge->runtime, EDGE_QUEUE_CALLS, &edge->queue);
     }
     edge->message_count = 1;
@@ -431,6 +435,7 @@ void edge_run(const mix_options *options, mix_report *ret_report) {
     }
     weft__sim_observe(edge->sim, options->observe, options->cookie);
     profile_draw(edge);
+    edge_crash_draw(edge, options->seed);
     long_points(edge);
     if (run_start(edge, options->schedulers) == 0) {
         run_phases(edge);

@@ -8,6 +8,7 @@
  *   edge_client.c  a thread outside: sends, calls, passivates, kills, takes capabilities away
  *   edge_store.c   a store that answers late, in another order, wrongly, or never
  *   edge_ledger.c  what was sent, begun and saved; what must and what must not have happened
+ *   edge_crash.c   policies for crashes, who pauses, who may be refused
  *
  * Every message carries its number in the ledger, its sender, its address, and its position in the
  * sequence from that sender to that address. A sequence goes on over activations, on either side. A
@@ -36,6 +37,7 @@ enum {
     EDGE_STATE_LARGE = 200,
     EDGE_POINT = 52, /* the points inside handlers, beside those of the mix */
     EDGE_STEPS = 3000000,
+    EDGE_CRASHES = 16, /* remembered of an address */
 };
 
 /* Types. What else they are (serial, bounded, limits) is drawn. */
@@ -103,6 +105,35 @@ struct edge_state {
     uint64_t counter; /* messages handled in the life of the state */
 };
 
+/* Of a type; max 0: none. */
+struct edge_policy {
+    bool restarts;
+    uint32_t max;
+    uint64_t window_ns;
+    uint64_t pause_ns;
+};
+
+/* What the model knows of an address's crashes. */
+struct edge_crashes {
+    struct {
+        uint64_t first_ns; /* it happened no earlier */
+        uint64_t last_ns;  /* and no later */
+    } times[EDGE_CRASHES];
+    uint32_t count;
+    uint32_t unsure;       /* more of them, since the last pause, that may count or not */
+    uint32_t pauses;       /* since ever */
+    uint32_t pauses_begun; /* when the last activation began */
+    bool has_twin;         /* looks as another in the log: nothing is checked */
+    bool paused;           /* pauses, or has, and the trial may be still to come or under way */
+    bool pending;          /* a crash was seen; a pause that follows has not been logged yet */
+    bool returns;          /* has crashed and has to begin again by itself */
+    uint64_t pending_ns;   /* of that crash, at the earliest */
+    uint64_t until_ns;     /* the end of the last pause */
+    uint64_t forgiven_ns;  /* when all was forgotten last */
+    uint64_t released_ns;  /* when it has ceased to be paused, for whatever reason */
+    uint64_t begun_ns;     /* the last activation */
+};
+
 struct edge_address {
     struct edge *edge;
     uint32_t number;
@@ -147,6 +178,8 @@ struct edge_address {
     bool clean; /* the last activation ended with all its state saved */
     uint64_t clean_counter;
     uint64_t counter_high; /* the largest any activation had */
+    struct edge_crashes crashes;
+    uint64_t crash_ns; /* when the activation decided to crash, at the earliest */
 };
 
 struct edge_message {
@@ -166,6 +199,7 @@ struct edge_message {
     bool dropped;     /* its handler gave no answer */
     bool abandoned;   /* the caller has ended */
     uint64_t violent; /* of the address, when it was sent */
+    uint64_t asked_ns;
 };
 
 enum edge_operation { EDGE_GET, EDGE_PUT, EDGE_REMOVE };
@@ -254,6 +288,9 @@ struct edge {
     const weft_type *types[EDGE_KINDS];
     bool bounded[EDGE_KINDS];
     bool idles[EDGE_KINDS]; /* idle time ends them */
+    struct edge_policy policies[EDGE_KINDS];
+    struct sim_prng crash_prng;
+    bool forgives; /* some type has a policy */
     struct edge_profile profile;
     struct edge_store store;
     struct edge_thread store_thread;
@@ -328,6 +365,25 @@ uint64_t edge_store_due_ns(const struct edge *edge);
 /* One of its operations may have run out of time. */
 bool edge_store_overdue(const struct edge_address *address);
 enum weft_step edge_store_thread(void *arg, uint64_t *deadline_ns);
+
+/* ---- edge_crash.c -------------------------------------------------------------------------- */
+
+void edge_crash_draw(struct edge *edge, uint64_t seed);
+void edge_crash_find_twins(struct edge *edge);
+void edge_crash_define(const struct edge *edge, enum edge_kind kind, weft_type_def *def);
+/* An activation ends with a crash that was decided at first_ns or later; is_over: it has. */
+void edge_crash_seen(struct edge_address *address, uint64_t first_ns, bool is_over);
+void edge_crash_begins(struct edge_address *address);
+/* It ended normally. */
+void edge_crash_ends_well(struct edge_address *address, bool forgets);
+/* The event virtual.breaker. */
+void edge_crash_logged(struct edge *edge, const weft_log_event *event);
+/* May a message have been refused that was sent at asked_ns? */
+bool edge_crash_refuses(const struct edge_address *address, uint64_t asked_ns);
+void edge_crash_unregistered(struct edge *edge, uint32_t capability);
+/* Forgives an address now and then. */
+void edge_crash_forgive(struct edge *edge);
+void edge_crash_check_quiet(struct edge *edge);
 
 /* ---- edge_client.c ------------------------------------------------------------------------- */
 

@@ -212,6 +212,7 @@ static int begin_result(struct edge_address *address) {
     if (!edge_percent(edge, address->fail_percent)) {
         return WEFT_CONTINUE;
     }
+    edge_crash_seen(address, weft_sim_now_ns(edge->sim), false);
     address->violent++;
     address->stops = true;
     if (!edge->profile.deferred) {
@@ -281,6 +282,9 @@ static void virtual_terminate(weft_ctx *ctx, void *state, int reason) {
         address = address_self(weft_type_cookie(weft_type_of(ctx)), ctx);
         if (address != NULL) {
             address->violent += reason != 0 ? 1 : 0;
+            if (reason == 0) {
+                edge_crash_ends_well(address, false);
+            }
         }
         return;
     }
@@ -347,6 +351,7 @@ static int say_stop(struct edge_address *self, int reason) {
     if (!self->stops) {
         self->stops = true;
         self->stop_reason = reason;
+        self->crash_ns = weft_sim_now_ns(self->edge->sim);
         self->violent += reason != 0 ? 1 : 0;
     }
     return reason;
@@ -518,6 +523,7 @@ int edge_types_register(struct edge *edge) {
             def.save_version = kind;
         }
         limits_draw(edge, &def);
+        edge_crash_define(edge, (enum edge_kind)kind, &def);
         edge->bounded[kind] = def.mailbox_max != 0;
         edge->idles[kind] = def.idle_ns != WEFT_IDLE_NEVER;
         status = weft_type_register(edge->runtime, &def, &edge->types[kind]);

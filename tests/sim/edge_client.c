@@ -56,6 +56,9 @@ static void client_offer(struct edge *edge) {
     if (status != 0) {
         edge_fail(edge, "(un)registering answered %d", status);
     }
+    if (offered) {
+        edge_crash_unregistered(edge, index);
+    }
 }
 
 /* Who is behind a pid: the address, as long as it is that pid's. */
@@ -101,6 +104,7 @@ enum weft_step edge_client_thread(void *arg, uint64_t *deadline_ns) {
         return WEFT_STEP_PARK;
     }
     client_act(edge);
+    edge_crash_forgive(edge);
     if (edge_percent(edge, 10)) {
         edge_client_completions(edge);
     }

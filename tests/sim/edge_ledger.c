@@ -17,13 +17,25 @@ uint32_t edge_message_new(struct edge *edge, uint32_t from, struct edge_address 
     }
     uint32_t number = edge->message_count++;
     edge->messages[number] = (struct edge_message){
-        .from = from, .address = address->number, .is_call = is_call, .violent = address->violent};
+        .from = from,
+        .address = address->number,
+        .is_call = is_call,
+        .violent = address->violent,
+        .asked_ns = weft_sim_now_ns(edge->sim),
+    };
     return number;
 }
 
+/* Calls that a virtual actor makes while it works for a request end with that: with its deadline,
+ * or because its caller has ended. */
+static bool is_for_another(const struct edge_message *message) {
+    return message->is_call && message->from >= EDGE_VIRTUAL;
+}
+
 /* What a send may answer. */
-static bool send_allowed(const struct edge *edge, const struct edge_address *address, int status,
+static bool send_allowed(const struct edge *edge, const struct edge_message *message, int status,
                          uint32_t flags) {
+    const struct edge_address *address = &edge->addresses[message->address];
     switch (status) {
     case 0:
         return true;
@@ -35,6 +47,11 @@ static bool send_allowed(const struct edge *edge, const struct edge_address *add
         return edge->bounded[address->kind];
     case WEFT_E_SHUTDOWN:
         return edge->stopping;
+    case WEFT_E_BREAKER:
+        return edge_crash_refuses(address, message->asked_ns);
+    case -ECANCELED:
+    case -ETIMEDOUT:
+        return is_for_another(message);
     default:
         return false;
     }
@@ -45,7 +62,7 @@ void edge_message_sent(struct edge *edge, uint32_t number, int status, uint32_t 
     const struct edge_address *address = &edge->addresses[message->address];
     message->accepted = status == 0;
     message->refused = status != 0;
-    if (!send_allowed(edge, address, status, flags)) {
+    if (!send_allowed(edge, message, status, flags)) {
         edge_fail(edge, "message %u to address %u: the send answered %d (%s)", number,
                   address->number, status, weft_strerror(status));
     }
@@ -92,7 +109,7 @@ struct edge_message *edge_message_received(struct edge_address *self, const weft
         edge_fail(edge, "message %u came %u times, refused %d, dead %u", payload.number,
                   message->received, message->refused, message->dead);
     }
-    if (message->answered != 0 && !message->hasty) {
+    if (message->answered != 0 && !message->hasty && !is_for_another(message)) {
         edge_fail(edge, "message %u came after its answer", payload.number);
     }
     uint32_t *seen = &edge->seen[payload.from][payload.address];
@@ -154,8 +171,11 @@ static bool answer_allowed(const struct edge *edge, const struct edge_message *m
         return message->received == 1 && message->replied;
     case EDGE_ANSWER_FAILS:
         return message->received == 1 && message->failed;
+    case -ECANCELED:
+        return is_for_another(message);
     case -ETIMEDOUT:
-        return message->hasty || (load_explains(address) && message->received == 0);
+        return message->hasty || is_for_another(message) ||
+               (load_explains(address) && message->received == 0);
     case WEFT_E_NOREPLY:
     case WEFT_E_NOPROC: /* its holder ended, normally */
         return message->received == 1 && (message->dropped || message->kept);
@@ -205,6 +225,7 @@ void edge_begin(struct edge_address *address, weft_pid pid) {
     if (address->alive || address->inside) {
         edge_fail(edge, "address %u begins again while it lives", address->number);
     }
+    edge_crash_begins(address);
     address->alive = true;
     address->begins++;
     address->pid = pid;
@@ -275,6 +296,15 @@ static void forget_check(struct edge_address *address) {
     address->arg_known = 0;
 }
 
+/* For the model of crashes. */
+static void note_crash(struct edge_address *address, int reason, bool forgotten) {
+    if (reason == 0) {
+        edge_crash_ends_well(address, forgotten);
+    } else if (address->stops && reason == address->stop_reason) {
+        edge_crash_seen(address, address->crash_ns, true);
+    }
+}
+
 void edge_terminated(struct edge_address *address, uint64_t counter, int reason) {
     struct edge *edge = address->edge;
     bool saves = address->kind >= EDGE_SAVED;
@@ -296,6 +326,7 @@ void edge_terminated(struct edge_address *address, uint64_t counter, int reason)
     } else if (reason != 0) {
         address->violent++;
     }
+    note_crash(address, reason, forgotten);
     uint64_t stored = address->stored ? address->stored_counter : 0;
     if (saves && leaves && stored != counter && !put_failed && !address->stops) {
         edge_fail(edge, "address %u had to leave (%d) at %llu, saved is %llu", address->number,
@@ -441,6 +472,7 @@ void edge_check_quiet(struct edge *edge) {
         edge_fail(edge, "%llu are listed, the count is %llu", (number_text)listed,
                   (number_text)count);
     }
+    edge_crash_check_quiet(edge);
     for (uint32_t i = 0; i < edge->profile.addresses; i++) {
         const struct edge_address *address = &edge->addresses[i];
         weft_pid pid = weft_pid_none();

@@ -277,6 +277,7 @@ static void act_call(struct actor *self, weft_ctx *ctx) {
     uint32_t size = stress_size(random);
     stress_note_fill(bytes, stream, size, self->self, token);
     uint64_t timeout_ns = 100000 + (random >> 20) % 60000000;
+    (void)weft_work_for(ctx, NULL); /* its time is its own */
     int result = weft_call(ctx, stress_pid(self->stress, victim.address), STRESS_TAG_NOTE, bytes,
                            size, timeout_ns, token);
     if (result != 0) {

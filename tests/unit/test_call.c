@@ -122,6 +122,7 @@ struct calls {
 
 static void call(weft_ctx *ctx, void *arg) {
     struct calls *calls = arg;
+    ck_assert_int_eq(weft_work_for(ctx, NULL), 0); /* not for who asks it to act */
     calls->started_ns = weft_now_ns(ctx);
     for (uint32_t i = 0; i < calls->count; i++) {
         uint32_t token = calls->first + i;
@@ -479,12 +480,12 @@ START_TEST(a_cancelled_call_has_no_reply) {
     act(&rig, caller, call, &calls); /* the same token twice */
     calls.first = 6;
     act(&rig, caller, call, &calls);
+    eventually(probe_count(&host.probe) == 3); /* later they would be dropped */
     calls.first = 5;
     act(&rig, caller, cancel, &calls);
     ck_assert_int_eq(calls.cancelled, 2);
     act(&rig, caller, cancel, &calls);
     ck_assert_int_eq(calls.cancelled, 0);
-    eventually(probe_count(&host.probe) == 3);
     act(&rig, host.pid, answer_in_random_order, &host.server);
     (void)reply_is(&probe, 0, 6, 0);
     eventually(rig_stats(&rig).replies_late == 2);

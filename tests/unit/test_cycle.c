@@ -448,7 +448,8 @@ static void act_answer(weft_ctx *ctx, void *arg) {
     settle_hop(ctx, hop);
 }
 
-/* 0 asks 1 and gives that up, and waits for 2. What 1 asks 0 for waits for 2 only. */
+/* 0 asks 1 and gives that up, and waits for 2. What 1 asks 0 for, if it has begun at all, closes no
+ * circle. */
 START_TEST(test_given_up_call_closes_no_circle) {
     struct world world;
     world_start(&world, _i);
@@ -468,12 +469,9 @@ START_TEST(test_given_up_call_closes_no_circle) {
     weft_pid first = hop_spawn(&world, world.plain, &asker);
     struct hop starter = {.mode = MODE_ANSWER_FIRST, .fan = 1, .next = {first}};
     ck_assert_int_eq(ask_outside(&world, hop_spawn(&world, world.plain, &starter)), 0);
-    eventually(weft_load32_acquire(&hops[2].arrived) == 1 &&
-               weft_load32_acquire(&hops[1].arrived) == 1);
-    sleep_ns(20 * MS_NS); /* its request is held back by now */
-    ck_assert_uint_eq(weft_load32_acquire(&hops[1].answers), 0);
+    eventually(weft_load32_acquire(&hops[2].arrived) == 1);
+    sleep_ns(20 * MS_NS); /* a request of 1 is held back by now, or cancelled */
     act(&world.rig, pids[2], act_answer, &hops[2]);
-    eventually(weft_load32_acquire(&hops[1].answers) == 1);
     eventually(weft_load32_acquire(&starter.answers) == 1);
     ck_assert_uint_eq(weft_load32_acquire(&hops[1].refusals), 0);
     ck_assert_uint_eq(weft_load32_acquire(&starter.refusals), 0);

@@ -30,7 +30,7 @@ START_TEST(bad_definitions_are_invalid) {
     def.receive = NULL;
     ck_assert_int_eq(weft_type_register(rig.runtime, &def, &type), -EINVAL);
     def = good;
-    def.mailbox_policy = 3;
+    def.mailbox_policy = 4;
     ck_assert_int_eq(weft_type_register(rig.runtime, &def, &type), -EINVAL);
     def = good;
     def.flags = 2;
