@@ -41,7 +41,7 @@ static const char *text_of_weft(int result) {
     case WEFT_E_KILLED:
         return "WEFT_E_KILLED: killed";
     case WEFT_E_SHUTDOWN:
-        return "WEFT_E_SHUTDOWN: the runtime stops";
+        return "WEFT_E_SHUTDOWN: told to end in order, or the runtime stops";
     case WEFT_E_OVERLOAD:
         return "WEFT_E_OVERLOAD: dropped to make room in a full mailbox";
     case WEFT_E_NOTYPE:

@@ -78,6 +78,15 @@ void weft__calls_disarm(struct weft__scheduler *s, struct weft_ctx *ctx) {
     }
 }
 
+/* The usual caller: a handler that works for nobody and blocks nobody. */
+WEFT_INLINE bool is_plain(const struct weft__scheduler *s, const struct weft_ctx *ctx) {
+    const uint32_t rare =
+        WEFT__LIFE_SCOPED | WEFT__LIFE_PROCESS | WEFT__LIFE_TAKEN | WEFT__LIFE_CHAINS;
+    const weft_msg *msg = s->msg;
+    return ((ctx->life & rare) | (ctx->type->traits & WEFT__TRAIT_SERIAL)) == 0 &&
+           (msg == NULL || !weft__is_request(msg));
+}
+
 /* asked->target: whom the request will be sent to, 0: that is not known yet. */
 WEFT_INLINE int prepare(struct weft_ctx *ctx, const struct weft__draft *draft, uint64_t timeout_ns,
                         uint64_t token, struct weft__asked *asked) {
@@ -89,7 +98,8 @@ WEFT_INLINE int prepare(struct weft_ctx *ctx, const struct weft__draft *draft, u
     uint64_t wait_ns = timeout_ns == 0 ? s->runtime->config.call_timeout_ns : timeout_ns;
     uint64_t deadline_ns = weft__due_ns(s, wait_ns);
     int result = 0;
-    weft_msg *scope = weft__scope(s, ctx);
+    bool plain = is_plain(s, ctx);
+    weft_msg *scope = weft_likely(plain) ? NULL : weft__scope(s, ctx);
     if (weft_unlikely(scope != NULL)) {
         deadline_ns = weft_min_u64(deadline_ns, (uint64_t)scope->weft__u.weft__r.weft__value);
         result = weft__scope_check(s, scope);
@@ -103,7 +113,7 @@ WEFT_INLINE int prepare(struct weft_ctx *ctx, const struct weft__draft *draft, u
             return result;
         }
     }
-    bool chained = weft__chain_due(s, ctx);
+    bool chained = weft_unlikely(!plain) && weft__chain_due(s, ctx);
     weft_msg *msg = weft_likely(!chained) ? weft__msg_small(s, ctx, draft) : NULL;
     if (weft_unlikely(msg == NULL)) {
         result = chained ? weft__chain_request(s, ctx, draft, &msg)

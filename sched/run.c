@@ -665,7 +665,6 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
     enum turn result = TURN_BUDGET;
     uint32_t counted = 0; /* of what it handled, in ctx->handled */
     uint32_t sent_before = sent_since(s, 0);
-    uint32_t sent_start = weft_load32_relaxed(&ctx->mailbox.sent);
     if (weft_unlikely((ctx->batch | (ctx->life & (WEFT__LIFE_FRESH | WEFT__LIFE_TRACED))) != 0) &&
         !begin_turn(s, ctx)) {
         return TURN_ENDED;
@@ -691,7 +690,9 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
                 /* All of this while the actor is ours, still. */
                 weft_counter_add(&ctx->handled, handled - counted);
                 counted = handled;
-                weft__sent_show(s->runtime, ctx, sent_start, sent);
+                weft__sent_add(s->runtime, ctx, sent);
+                sent_before += sent; /* is shown, and counts for the budget as before */
+                limit = limit > sent ? limit - sent : 0;
                 weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
                 if (go_idle(s, ctx)) {
                     return TURN_IDLE;
@@ -722,7 +723,7 @@ WEFT_INLINE enum turn turn(struct weft__scheduler *s, struct weft_ctx *ctx) {
         weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
     }
     weft_counter_add(&ctx->handled, handled - counted);
-    weft__sent_show(s->runtime, ctx, sent_start, sent_since(s, sent_before));
+    weft__sent_add(s->runtime, ctx, sent_since(s, sent_before));
     return result;
 }
 
@@ -740,6 +741,7 @@ void weft__run(struct weft__scheduler *s, uint32_t index) {
     ctx->runner = s;
     if (weft_unlikely(weft_load32_relaxed(&ctx->scheduler) != s->id)) {
         weft_store32_relaxed(&ctx->scheduler, s->id);
+        s->now_ns = weft__now(s->core); /* for the actor, too, time goes on */
     }
     weft_store64_relaxed(&ctx->active_ns, s->now_ns);
     uint64_t seq = weft_load64_relaxed(&s->run_seq) + 1;
@@ -760,7 +762,6 @@ void weft__run(struct weft__scheduler *s, uint32_t index) {
     weft_counter_add(&s->counters.runs, 1);
     s->current = NULL;
     weft_store32_relaxed(&s->running, 0);
-    s->sample_mask = WEFT__SAMPLE_MASK;
     if (weft_unlikely(result == TURN_BUDGET)) {
         weft__requeue(s, ctx, index);
     }

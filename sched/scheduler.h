@@ -203,10 +203,9 @@ struct weft__scheduler {
     uint32_t published;                   /* run-queue pushes since the last doorbell */
     uint32_t doorbell_last;               /* 1 + the scheduler whose inbox was pushed last */
     uint64_t doorbells[WEFT__IDLE_WORDS]; /* schedulers to wake at the end of the run */
-    uint32_t sample;
-    uint32_t sample_mask; /* WEFT__SAMPLE_MASK; 0: a traced actor runs, see tracing.h */
-    uint32_t runs_max;    /* actors per step: follows how long they take */
-    uint32_t lifo_runs;   /* in a row */
+    uint32_t sample;    /* sends until one is looked at: sampled, or told of (tracing.h) */
+    uint32_t runs_max;  /* actors per step: follows how long they take */
+    uint32_t lifo_runs; /* in a row */
     enum weft__phase phase;
     bool searching;           /* counted in idle.searching */
     uint64_t search_until_ns; /* 0: the search has just begun */

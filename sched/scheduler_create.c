@@ -72,7 +72,7 @@ int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__sche
     s->driven = config->driven && id == 0;
     s->runs_max = s->traced ? 1 : WEFT__RUNS_PER_STEP;
     s->drawn_to = -1;
-    s->sample_mask = WEFT__SAMPLE_MASK;
+    s->sample = WEFT__SAMPLE_MASK + 1;
     weft__prng_init(&s->prng, core->seed, id);
     s->now_ns = weft__now(core);
     weft__wheel_init(&s->wheel, core, &runtime->entries, s->now_ns);

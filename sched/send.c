@@ -81,27 +81,35 @@ static WEFT_NOINLINE int post_traced(struct weft__scheduler *s, uint64_t target,
     return result;
 }
 
+static bool sender_is_traced(const struct weft__scheduler *s) {
+    return s->current != NULL && weft__is_traced(s->current);
+}
+
 /* One in 64 messages carries the time it was sent, in units of 64 ns; and those that a traced actor
  * sends come along here. */
 static WEFT_NOINLINE int post_watched(struct weft__scheduler *s, uint64_t target, weft_msg *msg,
                                       bool bounded) {
-    if ((s->sample & WEFT__SAMPLE_MASK) == 0 && !s->traced) {
+    if (sender_is_traced(s)) {
+        s->sample = 1; /* the next one comes here as well */
+        return post_traced(s, target, msg, bounded);
+    }
+    s->sample = WEFT__SAMPLE_MASK + 1;
+    if (!s->traced) {
         msg->weft__stamp = (uint32_t)(weft__now(s->core) >> 6) | 1;
     }
-    return s->sample_mask == 0 ? post_traced(s, target, msg, bounded)
-                               : post(s, target, msg, bounded);
+    return post(s, target, msg, bounded);
 }
 
 /* Pushes what an actor sends to others. */
 WEFT_INLINE int post_sent(struct weft__scheduler *s, uint64_t target, weft_msg *msg, bool bounded) {
-    if (weft_unlikely((++s->sample & s->sample_mask) == 0)) {
+    if (weft_unlikely(--s->sample == 0)) {
         return post_watched(s, target, msg, bounded);
     }
     return post(s, target, msg, bounded);
 }
 
 int weft__post(struct weft__scheduler *s, uint64_t target, weft_msg *msg, bool bounded) {
-    if (weft_unlikely(s->sample_mask == 0)) {
+    if (weft_unlikely(sender_is_traced(s))) {
         return post_traced(s, target, msg, bounded);
     }
     return post(s, target, msg, bounded);

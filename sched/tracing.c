@@ -307,11 +307,10 @@ void weft__memory_gone(const weft_runtime *runtime, const struct weft_ctx *ctx) 
     }
 }
 
-void weft__sent_wrap(const weft_runtime *runtime, struct weft_ctx *ctx, uint32_t start) {
+void weft__sent_wrap(const weft_runtime *runtime, struct weft_ctx *ctx) {
     struct weft__look *look = weft__look_at(runtime, ctx->index);
     uint32_t traits = weft_load32_relaxed(&ctx->traits);
-    bool done = weft_load32_relaxed(&ctx->mailbox.sent) < start; /* earlier in this turn */
-    if (look == NULL || done) {
+    if (look == NULL) {
         return;
     }
     /* The first time what an earlier tenant has left there is replaced, before it is shown. */

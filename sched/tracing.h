@@ -6,8 +6,8 @@
  *
  * While nobody is traced this costs nothing. What arrives is looked at in branches that are there
  * for rare actors anyway, whose masks WEFT__LIFE_TRACED has joined. What is sent goes the way of
- * the messages that are sampled: the scheduler's sample_mask, which says which those are, is 0
- * while a traced actor runs, and all are.
+ * the messages that are sampled: the scheduler counts down to those, and a traced actor's turn sets
+ * the count so that all are.
  *
  * Each message is told of once, when it is given to the actor's own code (a process: when it
  * receives it; replies: when they come), or when it is dropped. The hook may need much stack: it is
@@ -36,7 +36,7 @@ WEFT_INLINE bool weft__is_traced(const struct weft_ctx *ctx) {
 void weft__trace_switch(struct weft__scheduler *s, struct weft_ctx *ctx, const weft_msg *msg);
 /* A traced actor's turn has begun. */
 WEFT_INLINE void weft__trace_turn(struct weft__scheduler *s, const struct weft_ctx *ctx) {
-    s->sample_mask = weft__is_traced(ctx) ? 0 : WEFT__SAMPLE_MASK;
+    s->sample = weft__is_traced(ctx) ? 1 : s->sample;
 }
 
 /* These are for traced actors only. A message [borrow] is about to be given to the actor;
@@ -96,14 +96,13 @@ WEFT_INLINE struct weft__look *weft__look_at(const weft_runtime *runtime, uint32
 void weft__memory_show(const weft_runtime *runtime, const struct weft_ctx *ctx);
 /* All of it was freed. */
 void weft__memory_gone(const weft_runtime *runtime, const struct weft_ctx *ctx);
-/* The lower half of what an actor has sent is about to wrap; start: as it was when its turn began. */
-void weft__sent_wrap(const weft_runtime *runtime, struct weft_ctx *ctx, uint32_t start);
-/* So many messages were sent in this turn so far. */
-WEFT_INLINE void weft__sent_show(const weft_runtime *runtime, struct weft_ctx *ctx, uint32_t start,
-                                 uint32_t sent) {
-    uint32_t sum = start + sent;
-    if (weft_unlikely(sum < start)) {
-        weft__sent_wrap(runtime, ctx, start);
+/* The lower half of what an actor has sent is about to wrap. */
+void weft__sent_wrap(const weft_runtime *runtime, struct weft_ctx *ctx);
+/* The actor has sent so many messages more. */
+WEFT_INLINE void weft__sent_add(const weft_runtime *runtime, struct weft_ctx *ctx, uint32_t sent) {
+    uint32_t sum = weft_load32_relaxed(&ctx->mailbox.sent) + sent;
+    if (weft_unlikely(sum < sent)) {
+        weft__sent_wrap(runtime, ctx);
     }
     weft_store32_relaxed(&ctx->mailbox.sent, sum);
 }

@@ -37,7 +37,8 @@ typedef void (*weft_terminate_fn)(weft_ctx *ctx, void *state, int reason);
 
 /* What happens to a message when the mailbox holds mailbox_max of them. Signals, replies and
  * timers are never refused. The bound is approximate: at most 64 messages early, or one message
- * per concurrent sender late. */
+ * per concurrent sender late. So a bound of 16 or less may refuse a sender on another thread for a
+ * moment although nothing waits. */
 enum weft_mailbox_policy {
     WEFT_MAILBOX_REJECT = 0, /* the send answers -EBUSY; one READY follows at the low-water mark */
     WEFT_MAILBOX_DROP_NEW = 1, /* the send answers 0, the message is dropped and counted */
@@ -201,7 +202,7 @@ WEFT_API weft_runtime *weft_runtime_of(weft_ctx *ctx);
 WEFT_API const weft_type *weft_type_of(weft_ctx *ctx);
 /* Index, 1..n, of the scheduler that runs this actor just now. */
 WEFT_API uint32_t weft_scheduler_of(weft_ctx *ctx);
-/* The scheduler's clock, monotonic, nanoseconds, read at most a few dozen short handlers ago: use
+/* The scheduler's clock, nanoseconds, which never goes back for one actor, read at most a few dozen short handlers ago: use
  * it for logic, not to time code. */
 WEFT_API uint64_t weft_now_ns(weft_ctx *ctx);
 /* 64 random bits from the scheduler's generator; reproducible in the simulator. Not for keys. */

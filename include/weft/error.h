@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Results. Every function that can fail returns int: zero or positive is success, a negative
- * errno or one of the codes below is an error. Codes below -4095 cannot collide with an errno.
+ * errno (<errno.h>) or one of the codes below is an error. Codes below -4095 cannot collide with an errno.
  * Stability: stable; codes are append-only.
  */
 #ifndef WEFT_ERROR_H
@@ -15,7 +15,8 @@ enum {
     WEFT_E_NOPROC = -5001,   /* the pid names no living actor */
     WEFT_E_NOREPLY = -5002,  /* the request was released without an answer */
     WEFT_E_KILLED = -5003,   /* exit reason: killed */
-    WEFT_E_SHUTDOWN = -5004, /* exit reason: the runtime stops; or the call came while it stops */
+    WEFT_E_SHUTDOWN = -5004, /* exit reason: told to end in order, or the runtime stops; or the call
+                                came while it stops */
     WEFT_E_OVERLOAD = -5005, /* the message was dropped to make room (policy drop-old) */
     WEFT_E_NOTYPE = -5006,   /* no actor type of that name is registered */
     WEFT_E_CONFIG = -5007,   /* a configuration key, value or range is wrong */

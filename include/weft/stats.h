@@ -26,7 +26,8 @@ typedef struct weft_stats {
     uint64_t runs;              /* turns of actors */
     uint64_t spawns;
     uint64_t exits;
-    uint64_t crashes;      /* exits with another reason than normal, shutdown, rebalancing */
+    uint64_t crashes; /* exits with another reason than normal, shutdown, rebalancing, but for those
+                         that a link has brought */
     uint64_t lifo_runs;    /* runs out of the LIFO slot */
     uint64_t steals;       /* successful steals */
     uint64_t stolen;       /* actors gained by them */
@@ -143,7 +144,7 @@ typedef struct weft_actor_info {
     uint32_t mailbox_max;
     uint32_t scheduler; /* ran there last */
     bool pinned;
-    uint64_t messages; /* handled so far */
+    uint64_t messages; /* handled so far, with its start, timers and other signals */
     weft_pid parent;
     uint64_t sent;         /* messages, requests and replies it sent so far */
     uint32_t aside;        /* messages it has received and put aside: a process, a serial actor */
@@ -160,7 +161,8 @@ typedef struct weft_actor_info {
 WEFT_API int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info);
 
 /* From now on every message this actor handles or sends goes to the log hook as an event
- * actor.trace, at level info, whatever log.level says; on false: no more. Handlers are not slower
+ * actor.trace, at level info, whatever log.level says; on false: no more, but for what it handles
+ * just now. Handlers are not slower
  * for it while they are not traced. It goes before all that waits in the actor's mailbox, also its
  * start: so what waits is traced already, and so is all that this thread sends to it afterwards.
  * Sizes are told, never what is in a message. A runtime without log hook: 0, nothing happens.

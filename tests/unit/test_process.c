@@ -583,8 +583,11 @@ END_TEST
 static int hop(weft_ctx *ctx, void *user) {
     struct script *script = user;
     weft_msg *msg;
+    uint64_t before_ns = weft_now_ns(ctx);
     for (uint32_t i = 0; i < 200; i++) {
         ck_assert_int_eq(weft_receive(ctx, WEFT_FOREVER, &msg), 0);
+        ck_assert_uint_ge(weft_now_ns(ctx), before_ns); /* wherever it is now */
+        before_ns = weft_now_ns(ctx);
         uint32_t left;
         memcpy(&left, weft_msg_data(msg), sizeof(left));
         (void)weft_send(ctx, script->pid, 0, &left, sizeof(left));
