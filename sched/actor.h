@@ -271,11 +271,11 @@ void weft__count(weft_runtime *runtime, struct weft__scheduler *s, size_t counte
 struct weft__asked {
     weft_msg *msg;
     uint64_t reference; /* weft__call_undo, if it is not sent after all */
-    uint64_t target;    /* call.c; others: weft__call_sent */
+    uint64_t target;    /* [in] slot and generation; 0: not known yet, see weft__call_sent */
 };
 /* Enters a call and makes its message, all but the sender. Errors as weft_call. */
 int weft__call_prepare(struct weft_ctx *ctx, const struct weft__draft *draft, uint64_t timeout_ns,
-                       uint64_t token, struct weft__asked *ret_asked);
+                       uint64_t token, struct weft__asked *asked);
 void weft__call_undo(struct weft_ctx *ctx, uint64_t reference);
 /* Its request is in the mailbox of this target: slot and generation. */
 WEFT_INLINE void weft__call_sent(struct weft_ctx *ctx, uint64_t reference, uint64_t target) {

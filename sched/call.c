@@ -116,7 +116,7 @@ WEFT_INLINE int prepare(struct weft_ctx *ctx, const struct weft__draft *draft, u
     bool chained = weft_unlikely(!plain) && weft__chain_due(s, ctx);
     weft_msg *msg = weft_likely(!chained) ? weft__msg_small(s, ctx, draft) : NULL;
     if (weft_unlikely(msg == NULL)) {
-        result = chained ? weft__chain_request(s, ctx, draft, &msg)
+        result = chained ? weft__chain_request(s, ctx, draft, asked->target, &msg)
                          : weft__msg_make(s->runtime, s, draft, &msg);
         if (result != 0) {
             return result;
@@ -145,9 +145,8 @@ WEFT_INLINE int prepare(struct weft_ctx *ctx, const struct weft__draft *draft, u
 }
 
 int weft__call_prepare(struct weft_ctx *ctx, const struct weft__draft *draft, uint64_t timeout_ns,
-                       uint64_t token, struct weft__asked *ret_asked) {
-    ret_asked->target = 0;
-    return prepare(ctx, draft, timeout_ns, token, ret_asked);
+                       uint64_t token, struct weft__asked *asked) {
+    return prepare(ctx, draft, timeout_ns, token, asked);
 }
 
 void weft__call_undo(struct weft_ctx *ctx, uint64_t reference) {

@@ -176,12 +176,14 @@ void weft__chain_drop(weft_runtime *runtime, struct weft__scheduler *s, weft_msg
 
 /* ---- making -------------------------------------------------------------------------------- */
 
-/* The newest request with a chain that the actor holds, or NULL. */
-static weft_msg *newest_held(const struct weft__scheduler *s, const struct weft_ctx *ctx) {
+/* The newest request with a chain that the actor holds, or NULL. from: only one of that caller; 0:
+ * of any. */
+static weft_msg *held_of(const struct weft__scheduler *s, const struct weft_ctx *ctx,
+                         uint64_t from) {
     uint32_t index = ctx->held;
     for (uint32_t looked = 0; index != 0 && looked < HELD_LOOKED; looked++) {
         weft_msg *msg = weft__arena_msg(s->messages, index);
-        if ((msg->weft__flags & WEFT__MSG_CHAIN) != 0) {
+        if ((msg->weft__flags & WEFT__MSG_CHAIN) != 0 && (from == 0 || msg->weft__from == from)) {
             return msg;
         }
         index = msg->weft__next;
@@ -189,10 +191,21 @@ static weft_msg *newest_held(const struct weft__scheduler *s, const struct weft_
     return NULL;
 }
 
+static weft_msg *newest_held(const struct weft__scheduler *s, const struct weft_ctx *ctx) {
+    return held_of(s, ctx, 0);
+}
+
 /* The chain of what the actor serves, or 0: of the message at hand, also if it was taken just now.
- * A serial actor that is blocked keeps everybody waiting whose request it holds; the newest of
- * those stands for all. */
-static uint32_t served(const struct weft__scheduler *s, const struct weft_ctx *ctx) {
+ * An actor that is blocked keeps everybody waiting whose request it holds: one of the target itself
+ * goes before others, or else the newest stands for all. */
+static uint32_t served(const struct weft__scheduler *s, const struct weft_ctx *ctx,
+                       uint64_t target) {
+    if (weft_unlikely(ctx->held != 0) && target != 0 && weft__chain_owns(ctx)) {
+        weft_msg *own = held_of(s, ctx, target);
+        if (own != NULL) {
+            return *chain_at(own);
+        }
+    }
     if (s->msg != NULL && (s->msg->weft__flags & WEFT__MSG_CHAIN) != 0) {
         return *chain_at(s->msg);
     }
@@ -314,12 +327,13 @@ void weft__chain_give_up(struct weft__scheduler *s, struct weft_ctx *ctx) {
 /* ---- requests ------------------------------------------------------------------------------ */
 
 /* A node for a call that the actor is about to make: all but its reference and its deadline. */
-static int make_node(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t *ret_index) {
+static int make_node(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t target,
+                     uint32_t *ret_index) {
     weft_msg *node = weft__pool_alloc(&s->pool, NODE_CLASS);
     if (weft_unlikely(node == NULL)) {
         return -ENOMEM;
     }
-    uint32_t parent = served(s, ctx);
+    uint32_t parent = served(s, ctx, target);
     uint32_t depth = 1;
     if (parent != 0) {
         weft_msg *up = weft__arena_msg(s->messages, parent);
@@ -346,7 +360,7 @@ static int make_node(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t *
 }
 
 int weft__chain_request(struct weft__scheduler *s, struct weft_ctx *ctx,
-                        const struct weft__draft *draft, weft_msg **ret_msg) {
+                        const struct weft__draft *draft, uint64_t target, weft_msg **ret_msg) {
     struct weft__draft chained = *draft;
     chained.chained = true;
     bool small = draft->size <= WEFT__CELL_BYTES - WEFT__WIDE_BYTES - WEFT__CHAIN_BYTES;
@@ -359,13 +373,13 @@ int weft__chain_request(struct weft__scheduler *s, struct weft_ctx *ctx,
     *ret_msg = msg;
     uint32_t index;
     if (!weft__chain_owns(ctx)) {
-        index = served(s, ctx);
+        index = served(s, ctx, target);
         if (index == 0) {
             return 0;
         }
         ref(s->messages, index);
     } else {
-        result = make_node(s, ctx, &index);
+        result = make_node(s, ctx, target, &index);
         if (result != 0) {
             weft__msg_free(s->runtime, s, msg);
             return result;

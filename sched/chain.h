@@ -73,9 +73,10 @@ WEFT_INLINE bool weft__chain_due(const struct weft__scheduler *s, const struct w
                                                     : (ctx->life & WEFT__LIFE_TAKEN) != 0);
 }
 
-/* weft__msg_make for a request that carries a chain. Errors as there. */
+/* weft__msg_make for a request that carries a chain; target: who gets it, 0: not known. Errors as
+ * there. */
 int weft__chain_request(struct weft__scheduler *s, struct weft_ctx *ctx,
-                        const struct weft__draft *draft, weft_msg **ret_msg);
+                        const struct weft__draft *draft, uint64_t target, weft_msg **ret_msg);
 /* The request has its reference and its deadline: completes the caller's own node, if it has one. */
 void weft__chain_enter(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg);
 /* A process is about to wait for the answer with a token: the node of that call is dormant no more.

@@ -138,6 +138,7 @@ static int start_prepare(weft_ctx *ctx, const struct weft__job_draft *draft, str
                                   .tag = JOB_TAG,
                                   .kind = WEFT_MSG_REQUEST,
                                   .wide = true};
+    start->asked.target = 0; /* it is not spawned yet */
     result = weft__call_prepare(ctx, &request, draft->timeout_ns, draft->token, &start->asked);
     if (result != 0) {
         weft__msg_free(s->runtime, s, start->kill);

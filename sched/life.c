@@ -256,6 +256,9 @@ static void purify(struct weft__scheduler *s, struct weft_ctx *ctx, struct weft_
             link = &msg->weft__next;
             kept.last = index;
         } else {
+            if (msg->weft__kind == WEFT__SIGNAL_CANCEL) {
+                weft__scope_note(s, ctx, msg);
+            }
             bury(s, ctx, msg);
         }
         index = next;
@@ -289,6 +292,7 @@ static struct weft__batch keep_left(struct weft__scheduler *s, struct weft_ctx *
     weft__batch_append(s->messages, ctx, fresh);
     struct weft__batch left = {.first = ctx->batch, .last = ctx->batch_last};
     ctx->batch = 0;
+    weft__scope_pass_on(s, ctx, left.first);
     return left;
 }
 

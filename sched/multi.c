@@ -82,7 +82,8 @@ static int prepare_all(struct weft_ctx *ctx, const weft_multi_request *request,
     uint32_t *link = ret_first;
     *ret_first = 0;
     for (uint32_t i = 0; i < request->count; i++) {
-        struct weft__asked asked;
+        weft_pid target = request->targets[i];
+        struct weft__asked asked = {.target = target.node == s->node ? weft__target(target) : 0};
         int result = weft__call_prepare(ctx, draft, request->timeout_ns, token + i, &asked);
         if (result != 0) {
             undo_all(ctx, *ret_first);

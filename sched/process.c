@@ -165,6 +165,14 @@ static void tell_found(void *arg) {
     weft__trace_receive(found->ctx->runner, found->ctx, found->msg, 0);
 }
 
+/* The same for one that is not delivered any more. */
+static void tell_over(void *arg) {
+    const struct found *found = arg;
+    bool cancelled = found->msg->weft__u.weft__r.weft__value == 0;
+    weft__trace_dropped(found->ctx->runner, found->ctx, found->msg,
+                        cancelled ? -ECANCELED : -ETIMEDOUT);
+}
+
 static WEFT_NOINLINE void trace_found(struct weft_ctx *ctx, const weft_msg *msg) {
     struct found found = {.ctx = ctx, .msg = msg};
     weft__on_scheduler(ctx, tell_found, &found);
@@ -173,10 +181,12 @@ static WEFT_NOINLINE void trace_found(struct weft_ctx *ctx, const weft_msg *msg)
 /* A saved request whose caller waits no more is not delivered. */
 static void unsave_over(struct weft__scheduler *s, struct weft__process *process, weft_msg *msg,
                         weft_msg *before) {
-    uint64_t deadline_ns = (uint64_t)msg->weft__u.weft__r.weft__value;
     unsave(s, process, msg, before);
     weft_counter_add(&s->counters.requests_expired, 1);
-    weft__trace_dropped(s, process->ctx, msg, deadline_ns == 0 ? -ECANCELED : -ETIMEDOUT);
+    if (weft_unlikely(weft__is_traced(process->ctx))) {
+        struct found found = {.ctx = process->ctx, .msg = msg};
+        weft__on_scheduler(process->ctx, tell_over, &found);
+    }
     weft__msg_free(s->runtime, s, msg);
 }
 

@@ -190,21 +190,35 @@ void weft__process_await_many(struct weft__process *process, struct weft__many *
     process->many = NULL;
 }
 
-/* Asks for the answer that comes when there is room: a call whose request is a signal. It ends no
- * later than the request that the process works for; when it is for the sake of a call (timed),
- * then that one does. */
-static int ask_for_room(struct weft_ctx *ctx, struct weft__process *process, uint64_t target,
-                        bool timed) {
+/* How long to wait for room: a request that is passed on has a deadline. 0: it is over. */
+static uint64_t room_time(struct weft__scheduler *s, const weft_msg *msg, bool timed) {
+    uint64_t deadline_ns = (uint64_t)msg->weft__u.weft__r.weft__value;
+    if (timed || !weft__is_request(msg) || deadline_ns == UINT64_MAX) {
+        return WEFT_TIMEOUT_NEVER;
+    }
+    weft__refresh_clock(s);
+    return deadline_ns > s->now_ns ? deadline_ns - s->now_ns : 0;
+}
+
+/* Asks for the answer that comes when there is room for msg: a call whose request is a signal. It
+ * ends no later than the request that the process works for, or passes on; when it is for the sake
+ * of a call (timed), then that one does. */
+static int ask_for_room(struct weft_ctx *ctx, uint64_t target, const weft_msg *msg, bool timed) {
     struct weft__scheduler *s = ctx->runner;
+    struct weft__process *process = ctx->ext->process;
     struct weft__draft draft = {.kind = WEFT__SIGNAL_WANT_ROOM, .wide = true};
-    struct weft__asked asked;
+    struct weft__asked asked = {.target = target};
+    uint64_t timeout_ns = room_time(s, msg, timed);
+    if (timeout_ns == 0) {
+        return msg->weft__u.weft__r.weft__value == 0 ? -ECANCELED : -ETIMEDOUT;
+    }
     uint32_t life = ctx->life;
     weft_msg *scope = process->scope;
     ctx->life |= WEFT__LIFE_CHAINS;
     if (timed) {
         weft__scope_enter(s, ctx, NULL);
     }
-    int result = weft__call_prepare(ctx, &draft, WEFT_TIMEOUT_NEVER, 0, &asked);
+    int result = weft__call_prepare(ctx, &draft, timeout_ns, 0, &asked);
     process->scope = scope;
     ctx->life &= ~(uint32_t)(WEFT__LIFE_CHAINS | WEFT__LIFE_SCOPED);
     ctx->life |= life & WEFT__LIFE_SCOPED;
@@ -232,7 +246,7 @@ int weft__process_room(struct weft_ctx *ctx, uint64_t target, weft_msg *msg, uin
     if (call_ref == 0) { /* a request that is passed on: whoever waits for it waits for room now */
         weft__held_add(ctx, ctx->runner, msg);
     }
-    int result = ask_for_room(ctx, process, target, call_ref != 0);
+    int result = ask_for_room(ctx, target, msg, call_ref != 0);
     if (call_ref != 0) {
         weft__held_add(ctx, ctx->runner, msg);
     }

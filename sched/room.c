@@ -161,7 +161,17 @@ void weft__waiters_add(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg
     ctx->life |= WEFT__LIFE_WAITERS;
 }
 
+/* Its CANCEL has gone before, if it was taken together with it. */
+static bool has_ended(const struct weft__scheduler *s, uint64_t sender) {
+    const struct weft_ctx *slot = weft__slot_at(s->slots, (uint32_t)(sender >> 32));
+    return weft_load64_relaxed(&slot->mailbox.word) >> 32 != (uint32_t)sender;
+}
+
 void weft__waiters_want(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
+    if (msg->weft__kind == WEFT__SIGNAL_WANT_ROOM && has_ended(s, msg->weft__from)) {
+        weft__msg_done(s, ctx, msg);
+        return;
+    }
     if (weft__arena_index(s->messages, msg) == ctx->anchor) {
         /* A copy waits: with the anchor out of the word the mailbox would look empty, although
          * what came before it lies in the batch, and READY would go out at once. */

@@ -283,8 +283,9 @@ static bool stash(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg
         return false;
     }
     if ((msg->weft__flags & WEFT__MSG_CHAIN) != 0 && weft__chain_stick(s, ctx, msg)) {
-        if ((ctx->type->traits & WEFT__TRAIT_REENTRANT) != 0) {
-            return false; /* handled right now, in between */
+        if ((ctx->type->traits & WEFT__TRAIT_REENTRANT) != 0 &&
+            (ctx->life & WEFT__LIFE_HOLD) == 0) { /* its state may be on the way to the store */
+            return false;                         /* handled right now, in between */
         }
         weft_counter_add(&s->counters.messages_handled, 1);
         weft__chain_refuse(s, ctx, msg);
@@ -475,7 +476,8 @@ WEFT_INLINE void handle(struct weft__scheduler *s, struct weft_ctx *ctx, weft_ms
         }
         if (weft_unlikely((uint64_t)msg->weft__u.weft__r.weft__value <= s->now_ns)) {
             weft_counter_add(&s->counters.requests_expired, 1);
-            weft__trace_dropped(s, ctx, msg, -ETIMEDOUT);
+            bool cancelled = msg->weft__u.weft__r.weft__value == 0;
+            weft__trace_dropped(s, ctx, msg, cancelled ? -ECANCELED : -ETIMEDOUT);
             weft__msg_done(s, ctx, msg); /* its caller has its timeout, or gets it right now */
             return;
         }
@@ -525,7 +527,9 @@ static WEFT_NOINLINE void check_waiters(struct weft__scheduler *s, struct weft_c
     weft_store32_relaxed(&ctx->mailbox.consumed, consumed);
     uint32_t held_back = ctx->ext == NULL ? 0 : ctx->ext->stash_count;
     held_back += (ctx->life & WEFT__LIFE_PROCESS) == 0 ? 0 : ctx->ext->process->saved_count;
-    if (weft__mailbox_length(&ctx->mailbox, s->messages) + held_back <= ctx->type->low) {
+    uint32_t length = weft__mailbox_length(&ctx->mailbox, s->messages);
+    bool room = length == 0 && held_back < ctx->type->bound; /* it may wait for who waits for it */
+    if (room || length + held_back <= ctx->type->low) {
         weft__waiters_flush(s, ctx);
     } else if (held_back > ctx->type->low) { /* which is only looked at when it is unblocked */
         weft__chain_stick_waiters(s, ctx);

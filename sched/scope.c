@@ -348,6 +348,17 @@ static void sweep(struct weft__scheduler *s, struct weft_ctx *ctx, struct wanted
     }
 }
 
+void weft__scope_note(struct weft__scheduler *s, struct weft_ctx *ctx, const weft_msg *msg) {
+    (void)remember(s, ctx, msg); /* best effort: the deadline holds */
+}
+
+void weft__scope_pass_on(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left) {
+    if ((ctx->life & WEFT__LIFE_CANCELS) != 0) {
+        struct wanted wanted = {.cancels = &ctx->ext->cancels};
+        cancel_waiting(s, left, &wanted);
+    }
+}
+
 /* Can there be anything to cancel? */
 static bool has_any(const struct weft_ctx *ctx) {
     const struct weft__ext *ext = ctx->ext;

@@ -85,6 +85,9 @@ void weft__scope_end(struct weft__scheduler *s, struct weft_ctx *ctx);
 bool weft__scope_cancel(struct weft__scheduler *s, struct weft_ctx *ctx, const weft_msg *msg);
 /* With WEFT__LIFE_CANCELS: was the request cancelled that is about to be handled? */
 bool weft__scope_cancelled(struct weft_ctx *ctx, const weft_msg *request);
+/* The actor ends and has an heir: a CANCEL that was not handled, then what is left for the heir. */
+void weft__scope_note(struct weft__scheduler *s, struct weft_ctx *ctx, const weft_msg *msg);
+void weft__scope_pass_on(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t left);
 /* After a message, with WEFT__LIFE_SCOPED or WEFT__LIFE_CANCELS. */
 void weft__scope_attend(struct weft__scheduler *s, struct weft_ctx *ctx);
 void weft__scope_fini(struct weft__core *core, struct weft__cancels *cancels);

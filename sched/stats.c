@@ -208,16 +208,18 @@ static uint32_t mailbox_max(const weft_type *type) {
 /* What an actor's record in the layer of virtual actors takes. */
 enum { VIRTUAL_BYTES = WEFT_CACHELINE };
 
-static uint64_t memory_of(const weft_runtime *runtime, const struct weft_ctx *slot,
-                          const weft_type *type, uint32_t traits) {
-    const struct weft__look *look = weft__look_at(runtime, slot->index);
-    uint64_t bytes = sizeof(*slot) + (type->small ? 0 : type->def.state_size);
+/* The slot's own index and generation are its tenant's: another may be moving in. */
+static uint64_t memory_of(const weft_runtime *runtime, uint32_t index, const weft_type *type,
+                          uint32_t traits) {
+    const struct weft__look *look = weft__look_at(runtime, index);
+    uint64_t bytes = sizeof(struct weft_ctx) + (type->small ? 0 : type->def.state_size);
     bytes += look == NULL ? 0 : (uint64_t)weft_load32_relaxed(&look->memory) * WEFT_CACHELINE;
     return bytes + ((traits & WEFT__TRAIT_VIRTUAL) != 0 ? VIRTUAL_BYTES : 0);
 }
 
-static uint64_t sent_of(const weft_runtime *runtime, const struct weft_ctx *slot, uint32_t traits) {
-    const struct weft__look *look = weft__look_at(runtime, slot->index);
+static uint64_t sent_of(const weft_runtime *runtime, uint32_t index, uint32_t traits) {
+    const struct weft__look *look = weft__look_at(runtime, index);
+    const struct weft_ctx *slot = weft__slot_at(&runtime->slots, index);
     uint64_t sent = weft_load32_relaxed(&slot->mailbox.sent);
     if ((traits & WEFT__TRAIT_SENT_MUCH) != 0 && look != NULL) {
         sent |= (uint64_t)weft_load32_relaxed(&look->sent_high) << 32;
@@ -257,10 +259,10 @@ int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *ret_info)
         .parent = {.node = parent == 0 ? 0 : runtime->node,
                    .slot = (uint32_t)(parent >> 32),
                    .gen = (uint32_t)parent},
-        .sent = sent_of(runtime, slot, traits),
+        .sent = sent_of(runtime, pid.slot, traits),
         .aside = aside,
         .traced = (traits & WEFT__TRAIT_TRACED) != 0 ? 1 : 0,
-        .memory_bytes = memory_of(runtime, slot, type, traits),
+        .memory_bytes = memory_of(runtime, pid.slot, type, traits),
     };
     if ((uint32_t)(weft_load64_acquire(&slot->mailbox.word) >> 32) != pid.gen) {
         return WEFT_E_NOPROC; /* it ended while we looked: part of this was somebody else's */

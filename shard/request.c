@@ -147,7 +147,7 @@ WEFT_INLINE int vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t toke
     route.ret_pid = ret_pid;
     route.ret_target = &target;
     struct weft__draft draft = draft_of(request, WEFT_MSG_REQUEST);
-    struct weft__asked asked;
+    struct weft__asked asked = {.target = 0}; /* who that is turns out when it is sent */
     result = weft__call_prepare(ctx, &draft, request->timeout_ns, token, &asked);
     if (weft_likely(result == 0)) {
         result = deliver(&route, asked.msg);

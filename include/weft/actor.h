@@ -261,12 +261,13 @@ WEFT_API int weft_call_cancel(weft_ctx *ctx, uint64_t token);
 
 /* Deadlines and cancellation follow the calls. An actor works for the request it handles, from
  * when the handler is entered (a process: received it) until it is answered, passed on or the
- * handler returns (a process: receives the next message); when a handler is given the REPLY to a call
- * it made for a request it holds still, it works for that one again; a process says so itself. Calls, jobs and multi-calls it makes
- * meanwhile end no later than that request, whatever their own timeout, and when that request is
- * cancelled they are answered -ECANCELED, and so on down the chain. A request is cancelled by
- * weft_call_cancel, or when its caller ends. A message to that end is sent to whom the request was
- * sent; one passed on with weft_send_msg meanwhile is not reached by it, its deadline holds.
+ * handler returns (a process: receives the next message); when a handler is given the REPLY to a
+ * call it made for a request it holds still, it works for that one again; a process says so itself.
+ * Calls, jobs and multi-calls it makes meanwhile end no later than that request, whatever their own
+ * timeout, and when that request is cancelled they are answered -ECANCELED, and so on down the
+ * chain. A request is cancelled by weft_call_cancel, or when its caller ends. A message to that end
+ * is sent to whom the request was sent; one passed on with weft_send_msg meanwhile is not reached by
+ * it, nor one that was left to the next activation of a virtual actor before: its deadline holds.
  *
  * This sets by hand whom this actor works for, as if it had received that request just now: one it
  * holds, or NULL for nobody, so that what it starts now outlives the request. 0, -EINVAL: no

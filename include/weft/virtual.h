@@ -22,7 +22,8 @@
  *   - When the runtime stops, actors with save save their state first: weft_runtime_stop waits for
  *     the store, for each at most store_timeout_ns.
  *
- * What an actor type needs to be virtual is in its weft_type_def: idle_ns, active_max, save, ...
+ * What an actor type needs to be virtual is in its weft_type_def: idle_ns, active_max, save, ... A
+ * type of processes cannot be.
  * The message a virtual actor gets is an ordinary one: answered with weft_reply, its sender a pid.
  *
  * Stability: unstable until there are clusters; structs are append-only.

@@ -128,7 +128,8 @@ static inline void box_take(weft_ctx *ctx, struct box *box, weft_msg *msg) {
 
 static inline void wait_gate(weft_ctx *ctx, const struct box *box) {
     while (weft_load32_acquire(&box->gate) == 0) {
-        ck_assert_int_eq(weft_sleep(ctx, MS_NS / 4), 0);
+        int result = weft_sleep(ctx, MS_NS / 4);
+        ck_assert(result == 0 || result == -ENOMEM); /* some tests let memory run out */
     }
 }
 

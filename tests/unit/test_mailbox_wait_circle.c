@@ -83,6 +83,47 @@ START_TEST(who_sends_to_the_one_that_waits_for_him_is_told_at_once) {
 }
 END_TEST
 
+/* The same when a newer request of another is at hand, and the caller's is held. */
+static int hold_then_send(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    weft_msg *held = NULL;
+    weft_msg *newer = NULL;
+    ck_assert_int_eq(weft_receive(ctx, SOON_NS, &held), 0);
+    (void)weft_msg_take(ctx, held);
+    step(script);
+    ck_assert_int_eq(weft_receive(ctx, SOON_NS, &newer), 0);
+    uint32_t number = 0;
+    int result = 0;
+    for (; result == 0; number++) {
+        result = weft_send(ctx, weft_sender(ctx, held), TAG_NUMBER, &number, sizeof(number));
+    }
+    script->result = result;
+    (void)weft_reply(ctx, &newer, 0, NULL, 0);
+    (void)weft_reply(ctx, &held, 0, &number, sizeof(number));
+    return 0;
+}
+
+static int call_only(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    script->result = weft_call_wait(ctx, script->pid, 9, NULL, 0, SOON_NS, NULL);
+    return 0;
+}
+
+START_TEST(who_holds_two_requests_is_told_too) {
+    struct rig rig = rig_start(cases_of(_i));
+    struct script server = {.fn = hold_then_send};
+    struct script client = {.fn = call_and_take, .pid = start(&rig, &server, 0)};
+    struct script other = {.fn = call_only, .pid = client.pid};
+    (void)start(&rig, &client, BOUND);
+    eventually(step_of(&server) == 1);
+    (void)start(&rig, &other, 0);
+    eventually(finished(&client) && finished(&other));
+    ck_assert_int_eq(server.result, -EDEADLK);
+    ck_assert_int_eq(other.result, 0);
+    rig_stop(&rig);
+}
+END_TEST
+
 /* The same with handlers in between, which pass the request on or ask on behalf of it. */
 static int pass_on(weft_ctx *ctx, struct probe *probe, weft_msg *msg) {
     const weft_pid *next = probe->user;
@@ -105,6 +146,31 @@ START_TEST(the_same_through_a_forward) {
     ck_assert_int_eq(server.result, -EDEADLK);
     rig_stop(&rig);
     probe_fini(&probe);
+}
+END_TEST
+
+static int pass_request(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    weft_msg *request = NULL;
+    ck_assert_int_eq(weft_receive(ctx, SOON_NS, &request), 0);
+    script->result = weft_send_msg(ctx, script->pid, &request);
+    return 0;
+}
+
+/* Nobody waits for it any more: why should the one who passes it on? */
+START_TEST(the_wait_ends_with_what_is_passed_on) {
+    struct rig rig = rig_start(cases_of(_i));
+    struct box box = {0};
+    struct script forwarder = {.fn = pass_request, .pid = box_start(&rig, &box)};
+    (void)box_fill(&rig, forwarder.pid);
+    weft_pid pid = start(&rig, &forwarder, 0);
+    weft_msg *reply;
+    ck_assert_int_eq(weft_runtime_call(rig.runtime, pid, TAG_CALL, NULL, 0, 100 * MS_NS, &reply),
+                     -ETIMEDOUT);
+    eventually(finished(&forwarder));
+    ck_assert_int_eq(forwarder.result, -ETIMEDOUT);
+    box_open(&box);
+    rig_stop(&rig);
 }
 END_TEST
 
@@ -312,7 +378,9 @@ int main(void) {
     tcase_set_timeout(loops, 120);
     tcase_add_loop_test(loops, who_fills_his_own_mailbox_is_told, 0, CASES);
     tcase_add_loop_test(loops, who_sends_to_the_one_that_waits_for_him_is_told_at_once, 0, CASES);
+    tcase_add_loop_test(loops, who_holds_two_requests_is_told_too, 0, CASES);
     tcase_add_loop_test(loops, the_same_through_a_forward, 0, CASES);
+    tcase_add_loop_test(loops, the_wait_ends_with_what_is_passed_on, 0, CASES);
     tcase_add_loop_test(loops, rings_of_senders_are_never_stuck, 0, CASES);
     tcase_add_loop_test(loops, of_two_that_send_to_each_other_one_is_told, 0, CASES);
     tcase_add_loop_test(loops, what_is_passed_on_into_a_circle_is_not_lost, 0, CASES);

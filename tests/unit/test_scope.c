@@ -15,7 +15,7 @@ START_TEST(a_deadline_goes_down_the_line) {
     static struct line line;
     line_start(&line, line_schedulers(_i), 4, (uint32_t)_i / 4);
     uint64_t before_ns = clock_ns();
-    line_ask(&line, 150 * MS_NS);
+    line_ask(&line, 600 * MS_NS);
     line_reached(&line, 1);
     uint64_t deadline_ns = stage_deadline(&line.stages[0]);
     for (uint32_t i = 1; i < 4; i++) {
@@ -34,7 +34,7 @@ END_TEST
 START_TEST(ones_own_shorter_time_wins) {
     static struct line line;
     line_start(&line, line_schedulers(_i), 4, (uint32_t)_i / 4);
-    line.stages[1].timeout_ns = 100 * MS_NS;
+    line.stages[1].timeout_ns = 500 * MS_NS;
     line_ask(&line, SOON_NS / 2);
     line_reached(&line, 1);
     uint64_t first_ns = stage_deadline(&line.stages[0]);
@@ -421,7 +421,7 @@ START_TEST(a_call_from_outside_gives_its_deadline) {
     line_start(&line, line_schedulers(_i), 3, (uint32_t)_i / 4);
     weft_msg *reply;
     ck_assert_int_eq(weft_runtime_call(line.rig.runtime, line.stages[0].pid, TAG_ASK, "", 0,
-                                       100 * MS_NS, &reply),
+                                       500 * MS_NS, &reply),
                      -ETIMEDOUT);
     stage_had(&line.stages[0], 1, -ETIMEDOUT);
     stage_had(&line.stages[1], 1, -ETIMEDOUT);

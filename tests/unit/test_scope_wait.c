@@ -120,7 +120,7 @@ END_TEST
 START_TEST(jobs_end_with_the_time_of_the_request) {
     static struct line line;
     starter_start(&line, _i);
-    line_ask(&line, 200 * MS_NS);
+    line_ask(&line, 600 * MS_NS);
     eventually(weft_load32_acquire(&starter.replies) == ITEMS);
     ck_assert_uint_eq(weft_load32_relaxed(&starter.late), ITEMS);
     eventually(weft_load32_acquire(&starter.over) == weft_load32_acquire(&starter.begun));
