@@ -65,8 +65,13 @@ uint32_t weft_scheduler_of(weft_ctx *ctx) {
 }
 
 uint64_t weft_now_ns(weft_ctx *ctx) {
-    weft__refresh_clock(ctx->runner);
-    return ctx->runner->now_ns;
+    struct weft__scheduler *s = ctx->runner;
+    if (weft_unlikely((ctx->life & WEFT__LIFE_MOVED) != 0)) {
+        ctx->life &= ~(uint32_t)WEFT__LIFE_MOVED;
+        s->now_ns = weft__now(s->core);
+    }
+    weft__refresh_clock(s);
+    return s->now_ns;
 }
 
 uint64_t weft_random(weft_ctx *ctx) {

@@ -745,7 +745,7 @@ void weft__run(struct weft__scheduler *s, uint32_t index) {
     ctx->runner = s;
     if (weft_unlikely(weft_load32_relaxed(&ctx->scheduler) != s->id)) {
         weft_store32_relaxed(&ctx->scheduler, s->id);
-        s->now_ns = weft__now(s->core); /* for the actor, too, time goes on */
+        ctx->life |= WEFT__LIFE_MOVED;
     }
     weft_store64_relaxed(&ctx->active_ns, s->now_ns);
     uint64_t seq = weft_load64_relaxed(&s->run_seq) + 1;

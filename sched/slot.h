@@ -67,6 +67,7 @@ enum {
     WEFT__LIFE_SCOPED = 1 << 21,   /* works for a request that is not at hand: see scope.h */
     WEFT__LIFE_CANCELS = 1 << 22,  /* requests that wait for it may have been cancelled: the same */
     WEFT__LIFE_TRACED = 1 << 23,   /* its messages go to the log hook: see tracing.h */
+    WEFT__LIFE_MOVED = 1 << 24,    /* to a scheduler whose clock may be behind what it has seen */
     /* what has to be looked at after a message */
     WEFT__LIFE_ATTENTION = WEFT__LIFE_EXITING | WEFT__LIFE_WAITERS | WEFT__LIFE_STASH |
                            WEFT__LIFE_TAKEN | WEFT__LIFE_BLOCKED | WEFT__LIFE_YIELD |
