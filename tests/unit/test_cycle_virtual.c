@@ -2,8 +2,9 @@
  *
  * Circles of serial virtual actors, which call each other by address: the same rules as for those
  * that are called by pid (test_cycle.c). The actors of a ring are numbered; each asks the next one.
+ * And a reentrant one whose state is being saved, which handles nothing in between.
  */
-#include "tests/unit/support.h"
+#include "tests/unit/store_support.h"
 
 #include <stdatomic.h>
 
@@ -156,12 +157,158 @@ START_TEST(test_virtual_crossing_calls_end) {
 }
 END_TEST
 
+/* ---- while the state is saved -------------------------------------------------------------- */
+
+/* A reentrant account asks its partner, and is told to end meanwhile: what the partner would have it
+ * add then could not be in the state any more that is on its way to the store. */
+enum { TAG_BEGIN = 11, TAG_ADD = 12, TAG_READ = 13, TAG_ASK = 14 };
+
+struct books {
+    struct rig rig;
+    struct faulty faulty;
+    const weft_capability *capability;
+    const weft_type *type;
+    weft_pid account;
+    weft_pid partner;
+    weft_atomic_u32 asked;  /* the partner works for a request */
+    weft_atomic_u32 gate;   /* it may ask back */
+    weft_atomic_u32 added;  /* the account has handled so many TAG_ADD */
+    weft_atomic_u32 over;   /* the partner has its answer */
+    weft_atomic_u32 status; /* of that, negated */
+};
+
+struct account {
+    uint32_t value;
+};
+
+static int account_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
+    struct account *account = state;
+    struct books *books = weft_type_cookie(weft_type_of(ctx));
+    weft_msg *request = msg;
+    if (weft_msg_kind(msg) == WEFT_MSG_REPLY) {
+        return WEFT_CONTINUE;
+    }
+    if (weft_msg_tag(msg) == TAG_BEGIN) {
+        books->account = weft_self(ctx);
+        ck_assert_int_eq(weft_call(ctx, books->partner, TAG_ASK, NULL, 0, SOON_NS, 0), 0);
+    } else {
+        account->value += weft_msg_tag(msg) == TAG_ADD ? 1 : 0;
+        (void)weft_add32_acq_rel(&books->added, weft_msg_tag(msg) == TAG_ADD ? 1 : 0);
+        (void)weft_reply(ctx, &request, 0, &account->value, sizeof(account->value));
+    }
+    return WEFT_CONTINUE;
+}
+
+static int account_save(weft_ctx *ctx, void *state, weft_buf **ret_buf) {
+    const struct account *account = state;
+    ck_assert_int_eq(weft_buf_create(weft_runtime_of(ctx), sizeof(account->value), ret_buf), 0);
+    memcpy(weft_buf_data(*ret_buf), &account->value, sizeof(account->value));
+    return 0;
+}
+
+static int account_restore(weft_ctx *ctx, void *state, const void *data, size_t size,
+                           uint32_t version) {
+    struct account *account = state;
+    (void)ctx;
+    (void)version;
+    ck_assert_uint_eq(size, sizeof(account->value));
+    memcpy(&account->value, data, size);
+    return 0;
+}
+
+/* Asks back for the sake of the request it was asked with, when it is told to. */
+static int partner_process(weft_ctx *ctx, void *state, const void *arg, size_t arg_size) {
+    struct books *books = weft_type_cookie(weft_type_of(ctx));
+    weft_msg *request = NULL;
+    (void)state;
+    (void)arg;
+    (void)arg_size;
+    ck_assert_int_eq(weft_receive(ctx, WEFT_FOREVER, &request), 0);
+    ck_assert_int_eq(weft_msg_kind(request), WEFT_MSG_REQUEST);
+    weft_store32_release(&books->asked, 1);
+    while (weft_load32_acquire(&books->gate) == 0) {
+        ck_assert_int_eq(weft_sleep(ctx, MS_NS), 0);
+    }
+    int status = weft_call_wait(ctx, books->account, TAG_ADD, NULL, 0, SOON_NS, NULL);
+    weft_store32_relaxed(&books->status, (uint32_t)-status);
+    weft_store32_release(&books->over, 1);
+    (void)weft_reply(ctx, &request, 0, NULL, 0);
+    return WEFT_STOP;
+}
+
+static weft_vrequest account_request(struct books *books, const uint32_t *id, uint32_t tag) {
+    return (weft_vrequest){.struct_size = WEFT_VREQUEST_INIT,
+                           .capability = books->capability,
+                           .type = books->type,
+                           .id = id,
+                           .id_size = sizeof(*id),
+                           .tag = tag,
+                           .timeout_ns = TIMEOUT_NS};
+}
+
+static void books_start(struct books *books, int number) {
+    memset(books, 0, sizeof(*books));
+    faulty_init(&books->faulty, 1);
+    books->rig = rig_start(schedulers_of(number));
+    ck_assert_int_eq(weft_capability_add(books->rig.runtime, "books", &books->capability), 0);
+    weft_type_def def = {.struct_size = WEFT_TYPE_DEF_INIT,
+                         .name = "account",
+                         .state_size = sizeof(struct account),
+                         .receive = account_receive,
+                         .save = account_save,
+                         .restore = account_restore,
+                         .store = &books->faulty.store,
+                         .store_timeout_ns = TIMEOUT_NS,
+                         .flags = WEFT_TYPE_SERIAL | WEFT_TYPE_REENTRANT,
+                         .idle_ns = WEFT_IDLE_NEVER,
+                         .cookie = books};
+    books->type = rig_type(&books->rig, &def);
+    def = (weft_type_def){.struct_size = WEFT_TYPE_DEF_INIT,
+                          .name = "partner",
+                          .process = partner_process,
+                          .cookie = books};
+    books->partner = rig_spawn_type(&books->rig, rig_type(&books->rig, &def), NULL);
+}
+
+START_TEST(test_nothing_is_handled_in_between_while_the_state_is_saved) {
+    struct books books;
+    uint32_t id = 1;
+    uint32_t value = UINT32_MAX;
+    weft_msg *reply = NULL;
+    books_start(&books, _i);
+    weft_vrequest begin = account_request(&books, &id, TAG_BEGIN);
+    ck_assert_int_eq(weft_runtime_vcast(books.rig.runtime, &begin, NULL), 0);
+    eventually(weft_load32_acquire(&books.asked) == 1);
+    faulty_plan(&books.faulty, (struct faulty_plan){.delay = 100});
+    ck_assert_int_eq(weft_runtime_stop_actor(books.rig.runtime, books.account, WEFT_E_SHUTDOWN), 0);
+    eventually(faulty_waiting(&books.faulty) == 1); /* the state is on its way */
+    weft_store32_release(&books.gate, 1);
+    eventually(weft_load32_acquire(&books.over) == 1);
+    ck_assert_int_eq(-(int)weft_load32_relaxed(&books.status), -EDEADLK);
+    ck_assert_uint_eq(weft_load32_acquire(&books.added), 0);
+    faulty_plan(&books.faulty, (struct faulty_plan){0});
+    ck_assert(faulty_step(&books.faulty));
+    eventually(!is_alive(&books.rig, books.account));
+    weft_vrequest read = account_request(&books, &id, TAG_READ);
+    ck_assert_int_eq(weft_runtime_vcall(books.rig.runtime, &read, &reply, NULL), 0);
+    ck_assert_uint_eq(weft_msg_size(reply), sizeof(value));
+    memcpy(&value, weft_msg_data(reply), sizeof(value));
+    weft_runtime_msg_release(books.rig.runtime, &reply);
+    ck_assert_uint_eq(value, 0); /* as many as were answered with success */
+    faulty_drop(&books.faulty);
+    rig_stop(&books.rig);
+    faulty_fini(&books.faulty);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("cycle_virtual");
     TCase *loops = tcase_create("schedulers");
     tcase_set_timeout(loops, 300);
     tcase_add_loop_test(loops, test_virtual_circle_is_answered_at_once, 0, SCHEDULER_CASES);
     tcase_add_loop_test(loops, test_virtual_crossing_calls_end, 0, SCHEDULER_CASES);
+    tcase_add_loop_test(loops, test_nothing_is_handled_in_between_while_the_state_is_saved, 0,
+                        SCHEDULER_CASES);
     suite_add_tcase(suite, loops);
     return run_suite(suite);
 }

@@ -536,6 +536,102 @@ START_TEST(a_request_goes_with_the_one_that_passes_it_on) {
 }
 END_TEST
 
+/* ---- putting aside ------------------------------------------------------------------------- */
+
+/* A receiver that takes a few and puts the others aside: more than those with which a mailbox tells
+ * that there is room, and fewer than the bound. So who waits has to be told all the same, as what
+ * the receiver waits for may be behind. */
+enum { FEW = 3, LATER = BOUND + 2, ROUNDS = 10 };
+_Static_assert(LATER - FEW > BOUND / 2 && LATER - FEW < BOUND, "much aside, and room");
+
+static bool has_tag(const weft_msg *msg, void *arg) {
+    return weft_msg_tag(msg) == *(const uint32_t *)arg;
+}
+
+static void take_few(weft_ctx *ctx, const struct box *box) {
+    uint32_t wanted = TAG_NUMBER;
+    wait_gate(ctx, box);
+    for (uint32_t i = 0; i < FEW; i++) {
+        weft_msg *msg = NULL;
+        ck_assert_int_eq(weft_receive_match(ctx, SOON_NS, has_tag, &wanted, &msg), 0);
+    }
+}
+
+static int take_few_and_the_end(weft_ctx *ctx, void *user) {
+    struct box *box = weft_container_of((struct script *)user, struct box, script);
+    uint32_t wanted = TAG_END;
+    weft_msg *msg = NULL;
+    take_few(ctx, box);
+    box->script.result = weft_receive_match(ctx, SOON_NS, has_tag, &wanted, &msg);
+    return 0;
+}
+
+static int send_and_end(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    for (uint32_t i = 0; i < LATER && script->result == 0; i++) {
+        script->result = weft_send(ctx, script->pid, TAG_NUMBER, &i, sizeof(i));
+        step(script);
+    }
+    if (script->result == 0) {
+        script->result = weft_send(ctx, script->pid, TAG_END, NULL, 0);
+    }
+    return 0;
+}
+
+START_TEST(who_waits_is_told_of_room_when_much_is_aside) {
+    struct rig rig = rig_start(cases_of(_i));
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        struct box box = {.script = {.fn = take_few_and_the_end}};
+        struct script sender = {.fn = send_and_end, .pid = box_start(&rig, &box)};
+        (void)start(&rig, &sender, 0);
+        until_it_waits(&sender);
+        box_open(&box);
+        eventually(finished(&box.script));
+        eventually(finished(&sender));
+        ck_assert_int_eq(box.script.result, 0);
+        ck_assert_int_eq(sender.result, 0);
+    }
+    rig_stop(&rig);
+}
+END_TEST
+
+/* It calls who waits for room, which is there: that is no circle. */
+static int take_few_and_call(weft_ctx *ctx, void *user) {
+    struct box *box = weft_container_of((struct script *)user, struct box, script);
+    take_few(ctx, box);
+    box->script.result = weft_call_wait(ctx, box->script.pid, TAG_CALL, NULL, 0, SOON_NS, NULL);
+    return 0;
+}
+
+static int send_and_answer(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    for (uint32_t i = 0; i < LATER && script->result == 0; i++) {
+        script->result = weft_send(ctx, script->pid, TAG_NUMBER, &i, sizeof(i));
+        step(script);
+    }
+    weft_msg *request = NULL;
+    ck_assert_int_eq(weft_receive(ctx, SOON_NS, &request), 0);
+    (void)weft_reply(ctx, &request, 0, NULL, 0);
+    return 0;
+}
+
+START_TEST(who_waits_is_not_told_of_a_circle_when_there_is_room) {
+    struct rig rig = rig_start(cases_of(_i));
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        struct box box = {.script = {.fn = take_few_and_call}};
+        struct script sender = {.fn = send_and_answer, .pid = box_start(&rig, &box)};
+        box.script.pid = start(&rig, &sender, 0);
+        until_it_waits(&sender);
+        box_open(&box);
+        eventually(finished(&box.script));
+        eventually(finished(&sender));
+        ck_assert_int_eq(sender.result, 0);
+        ck_assert_int_eq(box.script.result, 0);
+    }
+    rig_stop(&rig);
+}
+END_TEST
+
 /* ---- no memory ----------------------------------------------------------------------------- */
 
 static int send_what_goes(weft_ctx *ctx, void *user) {
@@ -604,5 +700,10 @@ int main(void) {
     tcase_add_loop_test(loops, a_request_goes_with_the_one_that_passes_it_on, 0, CASES);
     tcase_add_test(loops, memory_may_run_out_anywhere);
     suite_add_tcase(suite, loops);
+    TCase *aside = tcase_create("aside");
+    tcase_set_timeout(aside, 120);
+    tcase_add_loop_test(aside, who_waits_is_told_of_room_when_much_is_aside, 0, CASES);
+    tcase_add_loop_test(aside, who_waits_is_not_told_of_a_circle_when_there_is_room, 0, CASES);
+    suite_add_tcase(suite, aside);
     return run_suite(suite);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Deadlines and cancellation, further: jobs, crowds of calls, serial actors, and memory that runs out
- * where it is needed for a CANCEL. The lines are those of scope_support.h.
+ * Deadlines and cancellation, further: jobs, crowds of calls, serial actors, virtual ones that stop,
+ * and memory that runs out where it is needed for a CANCEL. The lines are those of scope_support.h.
  */
 #include "tests/unit/memory_support.h"
 #include "tests/unit/scope_support.h"
@@ -288,6 +288,100 @@ START_TEST(a_serial_line_goes_on_after_a_cancel) {
 }
 END_TEST
 
+/* ---- heirs --------------------------------------------------------------------------------- */
+
+/* A virtual actor that stops after each message: what waits goes on to the next activation. */
+enum { ASKED = 4, CANCELLED = 3 };
+
+struct heirs {
+    struct rig rig;
+    struct probe probe; /* of who asks */
+    weft_pid asker;
+    const weft_capability *capability;
+    const weft_type *type;
+    bool at_once; /* what is cancelled is cancelled before the first one is handled */
+    weft_atomic_u32 inside;
+    weft_atomic_u32 gate;
+    weft_atomic_u32 handled[ASKED + 1]; /* by tag */
+};
+
+static int heir_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
+    struct heirs *heirs = weft_type_cookie(weft_type_of(ctx));
+    uint32_t tag = weft_msg_tag(msg);
+    (void)state;
+    ck_assert_uint_le(tag, ASKED);
+    (void)weft_add32_acq_rel(&heirs->handled[tag], 1);
+    weft_store32_release(&heirs->inside, 1);
+    while (weft_load32_acquire(&heirs->gate) == 0) {
+        sleep_ns(50000);
+    }
+    (void)weft_reply(ctx, &msg, 0, NULL, 0);
+    return WEFT_STOP;
+}
+
+static void heirs_ask(weft_ctx *ctx, struct heirs *heirs, uint32_t tag) {
+    uint32_t id = 1;
+    weft_vrequest request = {.struct_size = WEFT_VREQUEST_INIT,
+                             .capability = heirs->capability,
+                             .type = heirs->type,
+                             .id = &id,
+                             .id_size = sizeof(id),
+                             .tag = tag,
+                             .timeout_ns = SOON_NS};
+    ck_assert_int_eq(weft_vcall(ctx, &request, tag, NULL), 0);
+}
+
+static void do_cancel_one(weft_ctx *ctx, void *arg) {
+    (void)arg;
+    ck_assert_int_eq(weft_call_cancel(ctx, CANCELLED), 1);
+}
+
+static void do_ask_heirs(weft_ctx *ctx, void *arg) {
+    struct heirs *heirs = arg;
+    ck_assert_int_eq(weft_work_for(ctx, NULL), 0);
+    for (uint32_t tag = 1; tag < ASKED; tag++) {
+        heirs_ask(ctx, heirs, tag);
+    }
+    if (heirs->at_once) {
+        do_cancel_one(ctx, NULL);
+    }
+}
+
+/* What is asked last is handled last. */
+static void do_ask_last(weft_ctx *ctx, void *arg) {
+    ck_assert_int_eq(weft_work_for(ctx, NULL), 0);
+    heirs_ask(ctx, arg, ASKED);
+}
+
+START_TEST(an_heir_does_not_handle_what_was_cancelled) {
+    static struct heirs heirs;
+    heirs = (struct heirs){.rig = rig_start(line_schedulers(_i)), .probe = PROBE_INIT};
+    heirs.at_once = line_schedulers(_i) == 1; /* nobody else runs while a handler is at the gate */
+    weft_type_def def = {.struct_size = WEFT_TYPE_DEF_INIT,
+                         .name = "heir",
+                         .receive = heir_receive,
+                         .idle_ns = WEFT_IDLE_NEVER,
+                         .cookie = &heirs};
+    heirs.type = rig_type(&heirs.rig, &def);
+    ck_assert_int_eq(weft_capability_add(heirs.rig.runtime, "heirs", &heirs.capability), 0);
+    heirs.asker = rig_spawn(&heirs.rig, &heirs.probe);
+    weft_store32_release(&heirs.gate, heirs.at_once ? 1 : 0);
+    act(&heirs.rig, heirs.asker, do_ask_heirs, &heirs);
+    if (!heirs.at_once) {
+        eventually(weft_load32_acquire(&heirs.inside) == 1);
+        act(&heirs.rig, heirs.asker, do_cancel_one, NULL);
+        weft_store32_release(&heirs.gate, 1);
+    }
+    act(&heirs.rig, heirs.asker, do_ask_last, &heirs);
+    eventually(probe_count_kind(&heirs.probe, WEFT_MSG_REPLY) == ASKED - 1);
+    for (uint32_t tag = 1; tag <= ASKED; tag++) {
+        ck_assert_uint_eq(weft_load32_acquire(&heirs.handled[tag]), tag == CANCELLED ? 0 : 1);
+    }
+    rig_stop(&heirs.rig);
+    probe_fini(&heirs.probe);
+}
+END_TEST
+
 /* ---- memory -------------------------------------------------------------------------------- */
 
 static struct memory memory;
@@ -392,6 +486,10 @@ int main(void) {
     tcase_add_loop_test(crowds, ten_thousand_calls_are_cancelled_with_their_caller, 0, 4);
     tcase_add_loop_test(crowds, a_serial_line_goes_on_after_a_cancel, 0, 4);
     suite_add_tcase(suite, crowds);
+    TCase *ends = tcase_create("heirs");
+    tcase_set_timeout(ends, 60);
+    tcase_add_loop_test(ends, an_heir_does_not_handle_what_was_cancelled, 0, 4);
+    suite_add_tcase(suite, ends);
     TCase *without = tcase_create("without memory");
     tcase_set_timeout(without, 120);
     tcase_add_loop_test(without, a_cancel_needs_no_memory_where_it_arrives, 0, 16);

@@ -461,6 +461,59 @@ START_TEST(a_process_is_traced_as_it_receives) {
 }
 END_TEST
 
+/* Both requests were put aside, and nobody waits for their answers any more. */
+static int process_late(weft_ctx *ctx, void *state, const void *arg, size_t arg_size) {
+    uint32_t wanted = 3;
+    weft_msg *msg = NULL;
+    (void)state;
+    (void)arg;
+    (void)arg_size;
+    ck_assert_int_eq(weft_receive_match(ctx, WEFT_FOREVER, has_tag, &wanted, &msg), 0);
+    ck_assert_int_eq(weft_receive(ctx, WEFT_FOREVER, &msg), 0);
+    ck_assert_uint_eq(weft_msg_tag(msg), 4);
+    return -ENOTTY;
+}
+
+static void call_and_cancel(weft_ctx *ctx, void *arg) {
+    ck_assert_int_eq(weft_work_for(ctx, NULL), 0);
+    ck_assert_int_eq(weft_call(ctx, *(weft_pid *)arg, 42, NULL, 0, SOON_NS, 50), 0);
+    ck_assert_int_eq(weft_call_cancel(ctx, 50), 1);
+}
+
+START_TEST(what_a_process_put_aside_and_is_over_is_told_on_another_stack) {
+    struct stage stage;
+    stage_start(&stage, schedulers_of(_i));
+    struct record *record = &stage.record;
+    record->stack_bytes = 100000; /* far more than the process has */
+    weft_type_def def = {.struct_size = WEFT_TYPE_DEF_INIT,
+                         .name = "process",
+                         .process = process_late,
+                         .stack_bytes = 16384};
+    weft_pid pid = rig_spawn_type(&stage.rig, rig_type(&stage.rig, &def), NULL);
+    weft_actor_info info = {.struct_size = WEFT_ACTOR_INFO_INIT};
+    eventually(weft_inspect(stage.rig.runtime, pid, &info) == 0 && info.messages == 1);
+    trace(&stage.rig, pid, true);
+    weft_msg *none = NULL;
+    ck_assert_int_eq(weft_runtime_call(stage.rig.runtime, pid, 41, NULL, 0, 20 * MS_NS, &none),
+                     -ETIMEDOUT);
+    act(&stage.rig, stage.peer, call_and_cancel, &pid);
+    sleep_ns(20 * MS_NS);
+    for (uint32_t tag = 3; tag <= 4; tag++) {
+        ck_assert_int_eq(weft_runtime_send(stage.rig.runtime, pid, tag, NULL, 0), 0);
+    }
+    uint32_t at = 0;
+    (void)told_next(record, "receive cancel", &at);
+    struct told told = told_next(record, "drop request", &at);
+    ck_assert(told.tag == 42 && told.status == -ECANCELED && is_peer(&told, stage.peer));
+    ck_assert_uint_eq(told_next(record, "receive user", &at).tag, 3);
+    told = told_next(record, "drop request", &at); /* when the process looks for a message */
+    ck_assert(told.tag == 41 && told.status == -ETIMEDOUT);
+    ck_assert_uint_eq(told_next(record, "receive user", &at).tag, 4);
+    ck_assert_int_eq(told_next(record, "end end", &at).status, -ENOTTY);
+    stage_stop(&stage);
+}
+END_TEST
+
 static int serial_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
     (void)state;
     struct stage *stage = weft_type_cookie(weft_type_of(ctx));
@@ -695,6 +748,8 @@ int main(void) {
     suite_add_tcase(suite, order);
     TCase *others = tcase_create("others");
     tcase_add_loop_test(others, a_process_is_traced_as_it_receives, 0, SCHEDULER_CASES);
+    tcase_add_loop_test(others, what_a_process_put_aside_and_is_over_is_told_on_another_stack, 0,
+                        SCHEDULER_CASES);
     tcase_add_test(others, what_a_serial_actor_puts_aside_is_told_when_it_is_handled);
     tcase_add_loop_test(others, a_virtual_actor_is_traced_until_it_leaves, 0, SCHEDULER_CASES);
     tcase_add_loop_test(others, a_supervisor_is_traced, 0, SCHEDULER_CASES);

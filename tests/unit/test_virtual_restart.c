@@ -79,10 +79,14 @@ START_TEST(who_ends_otherwise_is_not) {
     passivate(&vrig, "a");
     uint64_t births = atomic_load(&world.births);
     faulty_next(&faulty, FAULTY_GET, FAULTY_FAIL, 1);
-    ck_assert_int_eq(try_get(&vrig, "a"), -EIO); /* nor with a store that cannot be read */
+    /* nor with a store that cannot be read; 0: that one ended before it got the message, and this is
+     * the next */
+    int result = try_get(&vrig, "a");
+    ck_assert(result == -EIO || result == 0);
     sleep_ns(50 * MS_NS);
-    ck_assert(!is_active(&vrig, "a"));
+    ck_assert(is_active(&vrig, "a") == (result == 0));
     ck_assert_uint_eq(births, 5);
+    births += result == 0 ? 1 : 0;
     ck_assert_uint_eq(atomic_load(&world.births), births);
     ck_assert_uint_eq(rig_stats(&vrig.rig).virtual_activations, births + 1);
     faulty_drop(&faulty);
@@ -116,11 +120,16 @@ END_TEST
 
 /* ---- loops ------------------------------------------------------------------------------------- */
 
+/* Who is slow may find none but those that have ended, until the breaker is open. */
+static void expect_lost(int result, int status) {
+    ck_assert(result == status || result == WEFT_E_BREAKER);
+}
+
 START_TEST(an_init_that_always_fails_is_tried_until_the_breaker_opens) {
     weft_type_def def = restart_def();
     struct vrig vrig = crash_start(_i, &def);
     atomic_store(&world.init_result, -EPROTO);
-    ck_assert_int_eq(try_get(&vrig, "a"), -EPROTO);
+    expect_lost(try_get(&vrig, "a"), -EPROTO);
     eventually(breaks_logged() == 1);
     eventually(!is_active(&vrig, "a"));
     ck_assert_uint_eq(atomic_load(&world.inits), CRASH_MAX + 1);
@@ -134,7 +143,7 @@ START_TEST(a_type_that_says_no_number_stops_after_ten) {
     def.crash_policy = WEFT_CRASH_RESTART;
     struct vrig vrig = crash_start(_i, &def);
     atomic_store(&world.init_result, -EPROTO);
-    ck_assert_int_eq(try_get(&vrig, "a"), -EPROTO);
+    expect_lost(try_get(&vrig, "a"), -EPROTO);
     eventually(breaks_logged() == 1);
     ck_assert_uint_eq(atomic_load(&world.inits), 11);
     crash_stop(&vrig);
@@ -153,7 +162,7 @@ START_TEST(those_that_are_activated_again_and_again_starve_nobody) {
     atomic_store(&world.init_result, -EPROTO);
     for (uint64_t i = 0; i < LOOPS; i++) {
         weft_vrequest request = message_to(&vrig, &i, sizeof(i), TAG_GET);
-        ck_assert_int_eq(weft_runtime_vcast(vrig.rig.runtime, &request, NULL), 0);
+        expect_lost(weft_runtime_vcast(vrig.rig.runtime, &request, NULL), 0);
     }
     uint64_t slowest_ns = 0;
     for (uint32_t i = 0; i < ASKED; i++) {
@@ -203,7 +212,7 @@ START_TEST(a_runtime_that_stops_activates_nobody_again) {
         atomic_store(&world.init_result, -EPROTO);
         for (uint64_t i = 0; i < 8; i++) {
             weft_vrequest request = message_to(&vrig, &i, sizeof(i), TAG_GET);
-            ck_assert_int_eq(weft_runtime_vcast(vrig.rig.runtime, &request, NULL), 0);
+            expect_lost(weft_runtime_vcast(vrig.rig.runtime, &request, NULL), 0);
         }
         sleep_ns(round * MS_NS / 2);
         ck_assert_int_eq(weft_runtime_stop(vrig.rig.runtime, 30 * S_NS), 0);
@@ -221,7 +230,7 @@ START_TEST(a_capability_that_is_taken_away_ends_the_loop) {
     atomic_store(&world.init_result, -EPROTO);
     for (uint64_t i = 0; i < 8; i++) {
         weft_vrequest request = message_to(&vrig, &i, sizeof(i), TAG_GET);
-        ck_assert_int_eq(weft_runtime_vcast(vrig.rig.runtime, &request, NULL), 0);
+        expect_lost(weft_runtime_vcast(vrig.rig.runtime, &request, NULL), 0);
     }
     ck_assert_int_eq(weft_capability_unregister(vrig.rig.runtime, names, 1), 0);
     eventually(vrig_count(&vrig) == 0);
