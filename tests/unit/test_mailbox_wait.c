@@ -609,6 +609,9 @@ static int send_and_answer(weft_ctx *ctx, void *user) {
         script->result = weft_send(ctx, script->pid, TAG_NUMBER, &i, sizeof(i));
         step(script);
     }
+    if (script->result != 0) {
+        return 0;
+    }
     weft_msg *request = NULL;
     ck_assert_int_eq(weft_receive(ctx, SOON_NS, &request), 0);
     (void)weft_reply(ctx, &request, 0, NULL, 0);
