@@ -414,7 +414,18 @@ static uint32_t next_number(weft_runtime *runtime) {
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
-static void log_circle(struct weft__scheduler *s, const struct weft_ctx *ctx, uint32_t index) {
+/* A circle for the log: the actor that closes it, and the latest caller's node. */
+struct circle {
+    struct weft_ctx *ctx;
+    weft_msg *refused; /* the request that closes it; NULL: none does */
+    uint32_t index;
+};
+
+static void tell_circle(void *arg) {
+    const struct circle *circle = arg;
+    const struct weft_ctx *ctx = circle->ctx;
+    const struct weft__scheduler *s = ctx->runner;
+    uint32_t index = circle->index;
     char self[WEFT_PID_TEXT_BYTES] = "";
     char callers[LOGGED * (WEFT_PID_TEXT_BYTES + 1) + 4] = "";
     size_t at = 0;
@@ -439,6 +450,12 @@ static void log_circle(struct weft__scheduler *s, const struct weft_ctx *ctx, ui
         {.key = "callers", .kind = WEFT_LOG_TEXT, .text = callers}, /* the latest first */
     };
     weft__log(s->core, WEFT_LOG_WARN, "call.circle", fields, 3);
+}
+
+/* On the scheduler's stack: the hook may need much. */
+static void log_circle(struct weft_ctx *ctx, uint32_t index) {
+    struct circle circle = {.ctx = ctx, .index = index};
+    weft__on_scheduler(ctx, tell_circle, &circle);
 }
 
 /* Back: is a pending call of the actor in the request's chain? */
@@ -558,9 +575,15 @@ bool weft__chain_stick(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg
     return closes;
 }
 
+static void tell_refused(void *arg) {
+    struct circle *circle = arg;
+    tell_circle(arg);
+    weft__trace_dropped(circle->ctx->runner, circle->ctx, circle->refused, -EDEADLK);
+}
+
 void weft__chain_refuse(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
-    log_circle(s, ctx, *chain_at(msg));
-    weft__trace_dropped(s, ctx, msg, -EDEADLK);
+    struct circle circle = {.ctx = ctx, .index = *chain_at(msg), .refused = msg};
+    weft__on_scheduler(ctx, tell_refused, &circle);
     weft__answer(s, ctx, msg, -EDEADLK);
 }
 
@@ -620,7 +643,7 @@ bool weft__chain_await(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t
     if ((!touched && process->saved_chains == 0) || !closes_now(s, ctx)) {
         return false;
     }
-    log_circle(s, ctx, index);
+    log_circle(ctx, index);
     weft__chain_awaited(s, process);
     return true;
 }

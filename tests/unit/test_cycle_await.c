@@ -399,6 +399,76 @@ START_TEST(a_diamond_is_served) {
 }
 END_TEST
 
+/* ---- the log ------------------------------------------------------------------------------- */
+
+/* Where the stacks of two processes are, and how often the hook ran on one of them. */
+struct stacks {
+    uintptr_t tops[2];
+    weft_atomic_u32 events;
+    weft_atomic_u32 inside;
+};
+static struct stacks stacks;
+
+static void look_where(void *cookie, enum weft_log_level level, const weft_log_event *event) {
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    (void)cookie;
+    (void)level;
+    if (strcmp(event->name, "call.circle") != 0) {
+        return;
+    }
+    (void)weft_add32_acq_rel(&stacks.events, 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        bool inside = here < stacks.tops[i] + 2048 && here + 14 * 1024 > stacks.tops[i];
+        (void)weft_add32_acq_rel(&stacks.inside, inside ? 1 : 0);
+    }
+}
+
+static bool is_last(const weft_msg *msg, void *arg) {
+    (void)arg;
+    return weft_msg_tag(msg) == TAG_END;
+}
+
+/* Puts the request of the other aside, then waits for him in its turn: by an await, or a call. */
+static int close_it(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    weft_msg *msg = NULL;
+    stacks.tops[0] = (uintptr_t)__builtin_frame_address(0);
+    step(script);
+    ck_assert_int_eq(weft_receive_match(ctx, SOON_NS, is_last, NULL, &msg), 0);
+    ask(ctx, script->pid, 9);
+    ck_assert_int_eq(weft_sleep(ctx, 20 * MS_NS), 0);
+    script->result = weft_await(ctx, 9, SOON_NS, &msg);
+    return 0;
+}
+
+static int call_first(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    stacks.tops[1] = (uintptr_t)__builtin_frame_address(0);
+    step(script);
+    script->result = weft_call_wait(ctx, script->pid, TAG_ASK, NULL, 0, SOON_NS, NULL);
+    return 0;
+}
+
+START_TEST(the_log_hook_never_runs_on_the_stack_of_a_process) {
+    weft_config config = rig_config(cases_of(_i));
+    config.log = (weft_log_hook){.cb = look_where};
+    struct rig rig = rig_start_with(&config);
+    struct script closer = {.fn = close_it};
+    struct script first = {.fn = call_first};
+    first.pid = start(&rig, &closer, 0);
+    eventually(step_of(&closer) == 1);
+    closer.pid = start(&rig, &first, 0);
+    eventually(step_of(&first) == 1);
+    sleep_ns(20 * MS_NS);
+    ck_assert_int_eq(weft_runtime_send(rig.runtime, first.pid, TAG_END, NULL, 0), 0);
+    eventually(finished(&closer) && finished(&first));
+    ck_assert(closer.result == -EDEADLK || first.result == -EDEADLK);
+    ck_assert_uint_ge(weft_load32_acquire(&stacks.events), 1);
+    ck_assert_uint_eq(weft_load32_acquire(&stacks.inside), 0);
+    rig_stop(&rig);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("cycle_await");
     TCase *loops = tcase_create("schedulers");
@@ -410,6 +480,7 @@ int main(void) {
     tcase_add_loop_test(loops, a_call_whose_await_is_over_accuses_nobody, 0, CASES);
     tcase_add_loop_test(loops, calls_that_share_a_token_accuse_nobody, 0, CASES);
     tcase_add_loop_test(loops, a_diamond_is_served, 0, CASES);
+    tcase_add_loop_test(loops, the_log_hook_never_runs_on_the_stack_of_a_process, 0, CASES);
     suite_add_tcase(suite, loops);
     return run_suite(suite);
 }

@@ -628,8 +628,8 @@ START_TEST(who_waits_is_not_told_of_a_circle_when_there_is_room) {
         box_open(&box);
         eventually(finished(&box.script));
         eventually(finished(&sender));
-        ck_assert_int_eq(sender.result, 0);
         ck_assert_int_eq(box.script.result, 0);
+        ck_assert_int_eq(sender.result, 0);
     }
     rig_stop(&rig);
 }
