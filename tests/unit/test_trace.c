@@ -699,6 +699,7 @@ START_TEST(it_is_switched_under_load_from_many_threads) {
     for (int i = 0; i < SWITCHERS; i++) {
         pthread_join(threads[i], NULL);
     }
+    trace(&load.stage.rig, load.crowd[0], true); /* who came last may have left it off */
     eventually(told_count(record) > 100 || load_schedulers[_i] > 8);
     trace(&load.stage.rig, load.crowd[0], false);
     weft_msg *reply = NULL;
