@@ -396,7 +396,8 @@ static uint32_t successor_of(struct weft__shards *shards, const struct weft__vke
     return successor;
 }
 
-/* A successor, for what was left or to be there at once, made if there is none. Its slot, or 0 and *ret_status: why not. */
+/* A successor, for what was left or to be there at once, made if there is none. Its slot, or 0 and
+ * *ret_status: why not. */
 static uint32_t succeed(struct weft__shards *shards, struct weft__scheduler *s,
                         struct weft_ctx *ctx, const struct weft__vkey *key, int *ret_status) {
     struct weft__record *record = weft__record_at(shards, ctx->index);

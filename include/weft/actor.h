@@ -202,8 +202,8 @@ WEFT_API weft_runtime *weft_runtime_of(weft_ctx *ctx);
 WEFT_API const weft_type *weft_type_of(weft_ctx *ctx);
 /* Index, 1..n, of the scheduler that runs this actor just now. */
 WEFT_API uint32_t weft_scheduler_of(weft_ctx *ctx);
-/* The scheduler's clock, nanoseconds, which never goes back for one actor, read at most a few dozen short handlers ago: use
- * it for logic, not to time code. */
+/* The scheduler's clock, nanoseconds, which never goes back for one actor, read at most a few dozen
+ * short handlers ago: use it for logic, not to time code. */
 WEFT_API uint64_t weft_now_ns(weft_ctx *ctx);
 /* 64 random bits from the scheduler's generator; reproducible in the simulator. Not for keys. */
 WEFT_API uint64_t weft_random(weft_ctx *ctx);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Results. Every function that can fail returns int: zero or positive is success, a negative
- * errno (<errno.h>) or one of the codes below is an error. Codes below -4095 cannot collide with an errno.
+ * errno (<errno.h>) or one of the codes below is an error. Codes below -4095 cannot collide with an
+ * errno.
  * Stability: stable; codes are append-only.
  */
 #ifndef WEFT_ERROR_H

@@ -12,8 +12,8 @@
  * operation, size, error), actor.trace (info: pid, type, way, kind, tag, size, peer, status, ref),
  * virtual.breaker (warn: type, id, crashes, error).
  *
- * actor.trace, see weft_trace: way is receive, send, drop (its code never sees the message, or has crashed with it; status
- * says why: -ETIMEDOUT an expired request, WEFT_E_OVERLOAD a mailbox policy, WEFT_E_NOPROC the
+ * actor.trace, see weft_trace: way is receive, send, drop (its code never sees the message, or has
+ * crashed with it; status says why: -ETIMEDOUT an expired request, WEFT_E_OVERLOAD a mailbox policy, WEFT_E_NOPROC the
  * actor's end, -EDEADLK a circle, -ECANCELED a cancelled request; a late reply keeps its own) or end
  * (the last event; status is the reason). kind: user, request, reply, timer, ready, done, dead, io,
  * exit, down, up, start, stop, kill, link, unlink, monitor, demonitor, passivate, cancel, end. peer:

@@ -162,8 +162,7 @@ WEFT_API int weft_inspect(weft_runtime *runtime, weft_pid pid, weft_actor_info *
 
 /* From now on every message this actor handles or sends goes to the log hook as an event
  * actor.trace, at level info, whatever log.level says; on false: no more, but for what it handles
- * just now. Handlers are not slower
- * for it while they are not traced. It goes before all that waits in the actor's mailbox, also its
+ * just now. Handlers are not slower for it while they are not traced. It goes before all that waits in the actor's mailbox, also its
  * start: so what waits is traced already, and so is all that this thread sends to it afterwards.
  * Sizes are told, never what is in a message. A runtime without log hook: 0, nothing happens.
  * 0, WEFT_E_NOPROC, -ENOMEM, -EINVAL. Any thread. */
