@@ -537,13 +537,15 @@ static inline int far_open(int receive_bytes) {
 
 /* connect, whatever interrupts it: 0 or -errno. */
 static inline int far_join(int fd, const void *address, socklen_t size) {
+    bool interrupted = false;
     while (connect(fd, address, size) != 0) { /* bounded by the interruptions */
-        if (errno == EISCONN) {               /* it went on after one */
-            return 0;
+        if (errno == EISCONN || (interrupted && errno == ECONNRESET)) {
+            return 0; /* it went on after one, and may be closed by now */
         }
         if (errno != EINTR && errno != EALREADY) {
             return -errno;
         }
+        interrupted = true;
         sleep_ns(100000);
     }
     return 0;
