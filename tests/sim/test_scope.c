@@ -77,7 +77,8 @@ struct world {
     char text[200];
 };
 
-static void fail(struct world *world, const char *format, ...) {
+static void __attribute__((format(printf, 2, 3)))
+fail(struct world *world, const char *format, ...) {
     if (!world->failed) {
         va_list arguments;
         va_start(arguments, format);
