@@ -486,16 +486,11 @@ bool weft__crash_admits(struct weft__shards *shards, const struct weft__vkey *ke
 int weft_virtual_forgive(weft_runtime *runtime, const weft_capability *capability,
                          const weft_type *type, const void *id, size_t id_size) {
     struct weft__vkey key;
-    if (runtime == NULL || capability == NULL || type == NULL || type->runtime != runtime ||
-        capability->shards->runtime != runtime) {
+    int result = weft__vkey_given(capability, type, id, id_size, &key);
+    if (result != 0 || type->runtime != runtime) {
         return -EINVAL;
     }
     struct weft__shards *shards = capability->shards;
-    weft_assert(capability->magic == WEFT__CAPABILITY_MAGIC);
-    int result = weft__vkey_init(shards, capability->index << 16 | type->id, id, id_size, &key);
-    if (result != 0) {
-        return result;
-    }
     bool known = !is_empty(shards) && drop(shards, &key, weft__now(shards->core), false);
     return known ? 0 : -ENOENT;
 }

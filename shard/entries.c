@@ -52,16 +52,11 @@ int weft_virtual_self(weft_ctx *ctx, weft_ventry *ret_entry) {
 int weft_virtual_get(weft_runtime *runtime, const weft_capability *capability,
                      const weft_type *type, const void *id, size_t id_size, weft_pid *ret_pid) {
     struct weft__vkey key;
-    if (runtime == NULL || capability == NULL || type == NULL || ret_pid == NULL ||
-        type->runtime != runtime || capability->shards->runtime != runtime) {
+    int result = weft__vkey_given(capability, type, id, id_size, &key);
+    if (result != 0 || type->runtime != runtime || ret_pid == NULL) {
         return -EINVAL;
     }
     struct weft__shards *shards = capability->shards;
-    weft_assert(capability->magic == WEFT__CAPABILITY_MAGIC);
-    int result = weft__vkey_init(shards, capability->index << 16 | type->id, id, id_size, &key);
-    if (result != 0) {
-        return result;
-    }
     weft__token_enter(shards, key.sub);
     uint32_t index = weft__table_find_sure(shards, &key);
     uint32_t gen = index == 0 ? 0 : weft_load32_relaxed(&weft__record_at(shards, index)->gen);

@@ -264,6 +264,10 @@ WEFT_INLINE uint64_t weft__shard_now(const struct weft__shards *shards,
 /* 0, or -EINVAL for an id that is too long. */
 int weft__vkey_init(struct weft__shards *shards, uint32_t name, const void *id, size_t id_size,
                     struct weft__vkey *ret_key);
+/* The same for what a program gives: -EINVAL also for no capability, no type, or those of two
+ * runtimes. */
+int weft__vkey_given(const weft_capability *capability, const weft_type *type, const void *id,
+                     size_t id_size, struct weft__vkey *ret_key);
 /* The key of a record, under the token or on the actor's own thread; its id points into it or into
  * words of the key. */
 void weft__vkey_of(struct weft__shards *shards, const struct weft__record *record,

@@ -160,6 +160,16 @@ int weft__vkey_init(struct weft__shards *shards, uint32_t name, const void *id, 
     return 0;
 }
 
+int weft__vkey_given(const weft_capability *capability, const weft_type *type, const void *id,
+                     size_t id_size, struct weft__vkey *ret_key) {
+    if (capability == NULL || type == NULL || type->runtime != capability->shards->runtime) {
+        return -EINVAL;
+    }
+    weft_assert(capability->magic == WEFT__CAPABILITY_MAGIC);
+    uint32_t name = capability->index << 16 | type->id;
+    return weft__vkey_init(capability->shards, name, id, id_size, ret_key);
+}
+
 void weft__vkey_of(struct weft__shards *shards, const struct weft__record *record,
                    struct weft__vkey *ret_key) {
     /* Relaxed: they are const as long as the record cannot be cleared. */

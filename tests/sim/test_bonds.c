@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check_run.h"
 #include "sched/bonds.h"
 #include "sim_internal.h"
 #include <weft/sim.h>
@@ -421,14 +422,7 @@ START_TEST(test_links_and_monitors_tell_once_whatever_the_seed) {
 END_TEST
 
 START_TEST(test_a_seed_always_gives_the_same_run) {
-    for (uint64_t seed = 1; seed <= SEEDS_TWICE; seed++) {
-        uint64_t first = seed_run(seed);
-        void *shift = malloc(1 + seed * 64); /* addresses of the second run are others */
-        uint64_t second = seed_run(seed);
-        free(shift);
-        ck_assert_msg(first == second, "seed %llu: %llx, then %llx", (unsigned long long)seed,
-                      (unsigned long long)first, (unsigned long long)second);
-    }
+    check_repeats(seed_run, SEEDS_TWICE);
 }
 END_TEST
 
@@ -439,9 +433,5 @@ int main(void) {
     tcase_add_loop_test(tcase, test_links_and_monitors_tell_once_whatever_the_seed, 0, CASES);
     tcase_add_test(tcase, test_a_seed_always_gives_the_same_run);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

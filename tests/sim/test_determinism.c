@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check_run.h"
 #include "mix.h"
 
 enum { SEEDS = 500, SEEDS_DISTINCT_MIN = 490, EVENTS_MAX = 1 << 21 };
@@ -104,9 +105,5 @@ int main(void) {
     tcase_set_timeout(tcase, 600);
     tcase_add_test(tcase, test_hash_depends_on_the_seed_alone);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

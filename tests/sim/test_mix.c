@@ -7,6 +7,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "check_run.h"
 #include "mix.h"
 
 enum { SEEDS_PER_CASE = 50 };
@@ -38,9 +39,5 @@ int main(void) {
     tcase_set_timeout(tcase, 240);
     tcase_add_loop_test(tcase, test_rules_hold_whatever_the_seed, 0, 8);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

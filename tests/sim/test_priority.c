@@ -9,6 +9,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "check_run.h"
 #include "mix.h"
 
 #if defined(__SANITIZE_ADDRESS__) /* several times slower */
@@ -273,9 +274,5 @@ int main(void) {
     tcase_add_test(tcase, test_same_seed_same_hash);
     tcase_add_loop_test(tcase, test_mix_with_priorities, 0, 6);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check_run.h"
 #include "sim_internal.h"
 #include <weft/sim.h>
 #include <weft/weft.h>
@@ -691,14 +692,7 @@ START_TEST(test_each_call_has_one_outcome_whatever_the_seed) {
 END_TEST
 
 START_TEST(test_a_seed_always_gives_the_same_run) {
-    for (uint64_t seed = 1; seed <= SEEDS_TWICE; seed++) {
-        uint64_t first = seed_run(seed);
-        void *shift = malloc(1 + seed * 64); /* addresses of the second run are others */
-        uint64_t second = seed_run(seed);
-        free(shift);
-        ck_assert_msg(first == second, "seed %llu: %llx, then %llx", (unsigned long long)seed,
-                      (unsigned long long)first, (unsigned long long)second);
-    }
+    check_repeats(seed_run, SEEDS_TWICE);
 }
 END_TEST
 
@@ -709,9 +703,5 @@ int main(void) {
     tcase_add_loop_test(tcase, test_each_call_has_one_outcome_whatever_the_seed, 0, CASES);
     tcase_add_test(tcase, test_a_seed_always_gives_the_same_run);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

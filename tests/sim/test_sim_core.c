@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check_run.h"
 #include "sim_internal.h"
 
 /* A thread that plays a script: it runs left steps, then parks until wait_ns from now, and ends
@@ -352,9 +353,5 @@ int main(void) {
     tcase_add_test(tcase, test_streams_are_independent);
     tcase_add_test(tcase, test_options_follow_the_size_rule);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

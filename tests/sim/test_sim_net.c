@@ -8,6 +8,7 @@
 #include <weft/file.h>
 #include <weft/msg.h>
 
+#include "check_run.h"
 #include "sim_net_bench.h"
 
 enum { SEEDS = 30, PAYLOAD = 600000 };
@@ -651,9 +652,5 @@ int main(void) {
     tcase_add_test(tcase, test_result_wakes_the_thread_that_parks);
     tcase_add_loop_test_raise_signal(tcase, test_mistakes_are_found, SIGABRT, 0, 10);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

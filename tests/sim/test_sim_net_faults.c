@@ -8,6 +8,7 @@
  */
 #include <stdio.h>
 
+#include "check_run.h"
 #include "sim_net_bench.h"
 
 enum {
@@ -500,9 +501,5 @@ int main(int argc, char **argv) {
     tcase_add_test(tcase, test_datagrams_are_lost_doubled_and_reordered);
     tcase_add_test(tcase, test_chances_are_checked);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

@@ -7,6 +7,7 @@
  * no supervisor knows; after the end of the topmost nobody lives and nothing is left.
  * SUPERVISOR_SEED=<n> in the environment runs that one only.
  */
+#include "check_run.h"
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
@@ -316,9 +317,5 @@ int main(void) {
     tcase_add_loop_test(tcase, a_tree_is_as_specified_whatever_has_happened, 0, CASES);
     tcase_add_test(tcase, the_same_seed_gives_the_same_run);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

@@ -4,6 +4,7 @@
  * whether actors are traced or not. (The signal that switches it is a message like others, so it is
  * sent in both runs; only what it says differs.)
  */
+#include "check_run.h"
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,9 +133,5 @@ int main(void) {
     tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, test_tracing_does_not_change_the_schedule);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

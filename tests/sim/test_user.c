@@ -4,6 +4,7 @@
  * minutes of its time, in one thread and a few milliseconds, in an order drawn from a seed. The
  * actor under test is a visitor that counts hits and ends after a minute without one.
  */
+#include "check_run.h"
 #include <check.h>
 #include <stdlib.h>
 #include <weft/sim.h>
@@ -134,9 +135,5 @@ int main(void) {
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, test_visitor_ends_after_a_minute_without_hits);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

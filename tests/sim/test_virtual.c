@@ -8,6 +8,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "check_run.h"
 #include "edge.h"
 
 #if defined(__SANITIZE_ADDRESS__) /* several times slower */
@@ -57,9 +58,5 @@ int main(void) {
     tcase_add_loop_test(tcase, test_nothing_is_lost_at_the_edge_whatever_the_seed, 0, CASES);
     tcase_add_test(tcase, test_a_seed_always_gives_the_same_run);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return check_run(suite);
 }

@@ -116,6 +116,15 @@ static inline weft_type_def crash_def(void) {
     return def;
 }
 
+/* The same type with a store. */
+static inline void make_saved(weft_type_def *def) {
+    weft_type_def saved = saved_def();
+    def->save = saved.save;
+    def->restore = saved.restore;
+    def->store = saved.store;
+    def->save_version = saved.save_version;
+}
+
 static inline struct vrig crash_start_config(weft_config config, const weft_type_def *def) {
     struct vrig vrig = {0};
     config.log = (weft_log_hook){.cookie = &breaker_log, .cb = log_seen};

@@ -163,11 +163,17 @@ static int trio_asker(weft_ctx *ctx, void *user) {
     return 0;
 }
 
-static int server_awaits(weft_ctx *ctx, void *user) {
-    struct trio *trio = ((struct script *)user)->user;
+/* The server gets its request and asks the asker, without waiting. */
+static weft_msg *serve_by_asking(weft_ctx *ctx, const struct trio *trio) {
     weft_msg *request = NULL;
     ck_assert_int_eq(weft_receive(ctx, SOON_NS, &request), 0);
     ask(ctx, trio->asker_pid, 1);
+    return request;
+}
+
+static int server_awaits(weft_ctx *ctx, void *user) {
+    struct trio *trio = ((struct script *)user)->user;
+    weft_msg *request = serve_by_asking(ctx, trio);
     trio->server_result = outcome(ctx, 1, WEFT_FOREVER);
     (void)weft_reply(ctx, &request, 0, NULL, 0);
     return 0;
@@ -176,9 +182,7 @@ static int server_awaits(weft_ctx *ctx, void *user) {
 /* The asker is stuck by the time it awaits. */
 static int server_awaits_late(weft_ctx *ctx, void *user) {
     struct trio *trio = ((struct script *)user)->user;
-    weft_msg *request = NULL;
-    ck_assert_int_eq(weft_receive(ctx, SOON_NS, &request), 0);
-    ask(ctx, trio->asker_pid, 1);
+    weft_msg *request = serve_by_asking(ctx, trio);
     ck_assert_int_eq(weft_sleep(ctx, 10 * MS_NS), 0);
     trio->server_result = outcome(ctx, 1, WEFT_FOREVER);
     (void)weft_reply(ctx, &request, 0, NULL, 0);
@@ -188,9 +192,7 @@ static int server_awaits_late(weft_ctx *ctx, void *user) {
 /* It answers first, and awaits then. */
 static int server_answers(weft_ctx *ctx, void *user) {
     struct trio *trio = ((struct script *)user)->user;
-    weft_msg *request = NULL;
-    ck_assert_int_eq(weft_receive(ctx, SOON_NS, &request), 0);
-    ask(ctx, trio->asker_pid, 1);
+    weft_msg *request = serve_by_asking(ctx, trio);
     ck_assert_int_eq(weft_sleep(ctx, 10 * MS_NS), 0);
     (void)weft_reply(ctx, &request, 0, NULL, 0);
     trio->server_result = outcome(ctx, 1, WEFT_FOREVER);
@@ -200,9 +202,7 @@ static int server_answers(weft_ctx *ctx, void *user) {
 /* It looks whether there is an answer already, which is no waiting. */
 static int server_polls(weft_ctx *ctx, void *user) {
     struct trio *trio = ((struct script *)user)->user;
-    weft_msg *request = NULL;
-    ck_assert_int_eq(weft_receive(ctx, SOON_NS, &request), 0);
-    ask(ctx, trio->asker_pid, 1);
+    weft_msg *request = serve_by_asking(ctx, trio);
     for (uint32_t i = 0; i < 10; i++) {
         ck_assert_int_eq(outcome(ctx, 1, 0), -ETIMEDOUT);
         ck_assert_int_eq(weft_sleep(ctx, MS_NS), 0);

@@ -566,12 +566,16 @@ static int take_few_and_the_end(weft_ctx *ctx, void *user) {
     return 0;
 }
 
-static int send_and_end(weft_ctx *ctx, void *user) {
-    struct script *script = user;
+static void send_later(weft_ctx *ctx, struct script *script) {
     for (uint32_t i = 0; i < LATER && script->result == 0; i++) {
         script->result = weft_send(ctx, script->pid, TAG_NUMBER, &i, sizeof(i));
         step(script);
     }
+}
+
+static int send_and_end(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    send_later(ctx, script);
     if (script->result == 0) {
         script->result = weft_send(ctx, script->pid, TAG_END, NULL, 0);
     }
@@ -605,10 +609,7 @@ static int take_few_and_call(weft_ctx *ctx, void *user) {
 
 static int send_and_answer(weft_ctx *ctx, void *user) {
     struct script *script = user;
-    for (uint32_t i = 0; i < LATER && script->result == 0; i++) {
-        script->result = weft_send(ctx, script->pid, TAG_NUMBER, &i, sizeof(i));
-        step(script);
-    }
+    send_later(ctx, script);
     if (script->result != 0) {
         return 0;
     }

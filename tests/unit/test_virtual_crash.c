@@ -299,12 +299,8 @@ START_TEST(an_init_that_fails_counts) {
 END_TEST
 
 START_TEST(a_restore_that_fails_counts_and_a_store_that_does_not_answer_does_not) {
-    weft_type_def saved = saved_def();
     weft_type_def def = crash_def();
-    def.save = saved.save;
-    def.restore = saved.restore;
-    def.store = saved.store;
-    def.save_version = saved.save_version;
+    make_saved(&def);
     def.store_timeout_ns = HOUR_NS;
     faulty_init(&faulty, 1);
     struct vrig vrig = crash_start(_i, &def);

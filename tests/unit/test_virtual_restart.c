@@ -59,12 +59,8 @@ START_TEST(who_is_killed_is_activated_again) {
 END_TEST
 
 START_TEST(who_ends_otherwise_is_not) {
-    weft_type_def saved = saved_def();
     weft_type_def def = restart_def();
-    def.save = saved.save;
-    def.restore = saved.restore;
-    def.store = saved.store;
-    def.save_version = saved.save_version;
+    make_saved(&def);
     faulty_init(&faulty, 1);
     struct vrig vrig = crash_start(_i, &def);
     static const int reasons[] = {0, WEFT_E_SHUTDOWN, WEFT_E_REBALANCING};
@@ -96,12 +92,8 @@ START_TEST(who_ends_otherwise_is_not) {
 END_TEST
 
 START_TEST(what_was_saved_last_is_there_again) {
-    weft_type_def saved = saved_def();
     weft_type_def def = restart_def();
-    def.save = saved.save;
-    def.restore = saved.restore;
-    def.store = saved.store;
-    def.save_version = saved.save_version;
+    make_saved(&def);
     faulty_init(&faulty, 1);
     struct vrig vrig = crash_start(_i, &def);
     (void)ask(&vrig, "a", TAG_SET, 7);
