@@ -21,8 +21,8 @@ import resp_load
 import servers
 from resp_client import Connection, Redis, call, encode, parse
 from resp_hostile import HostileTests, answers, garbage
-from resp_linear import (NOT_A_NUMBER, Operation, Undecided, apply, check_counter, check_log,
-                         check_mixed, check_register)
+from resp_linear import (NOT_A_NUMBER, SMALL_DIGITS, Operation, Undecided, apply, check_counter,
+                         check_log, check_mixed, check_register)
 from servers import FACTOR, WAIT
 
 COMMANDS = int(os.environ.get("WEFT_TEST_COMMANDS", "100000" if FACTOR == 1 else "30000"))
@@ -289,8 +289,17 @@ class Linear(Case):
         """The same history with a late GET that saw what an early one had seen."""
         reads = sorted((o for o in operations if o.kind == "GET" and o.result is not None),
                        key=lambda o: o.start)
-        reads[-1].result = reads[len(reads) // 4].result
-        return resp_load.check(key, operations)
+        early = [o.result for o in reads[:len(reads) // 4] if self.never_again(key, o.result)]
+        reads[-1].result = early[-1]
+        try:
+            return resp_load.check(key, operations)
+        except Undecided as error:  # to refuse it takes a search to its end
+            return str(error)
+
+    def never_again(self, key, value):
+        """Whether a value that was replaced cannot come back: on a mixed key that is deleted now
+        and then, INCR makes the same small numbers many times."""
+        return not key.startswith("mixed") or len(value) > SMALL_DIGITS
 
 
 def brute_force(operations):
