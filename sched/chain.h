@@ -31,8 +31,7 @@
  *
  * With mailbox policy wait a process is blocked until its target has room. The signal that asks for
  * it (WANT_ROOM, sched/room.h) carries a chain like a request, and is stuck when the target is
- * blocked and what it holds back alone is more than its low-water mark: then nothing else can come
- * of it.
+ * blocked and what it holds back alone fills its bound: then nothing else can come of it.
  *
  * Nodes are message cells that are in no mailbox. Each request that carries one has a share in it,
  * each node it is the parent of, and the list of its maker. They are immutable once sent, but for

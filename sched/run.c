@@ -531,7 +531,7 @@ static WEFT_NOINLINE void check_waiters(struct weft__scheduler *s, struct weft_c
     bool room = length == 0 && held_back < ctx->type->bound; /* it may wait for who waits for it */
     if (room || length + held_back <= ctx->type->low) {
         weft__waiters_flush(s, ctx);
-    } else if (held_back > ctx->type->low) { /* which is only looked at when it is unblocked */
+    } else if (held_back >= ctx->type->bound) { /* only looked at when it is unblocked */
         weft__chain_stick_waiters(s, ctx);
     }
 }

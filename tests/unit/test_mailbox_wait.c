@@ -636,6 +636,57 @@ START_TEST(who_waits_is_not_told_of_a_circle_when_there_is_room) {
 }
 END_TEST
 
+/* Nor when there will be room once it has looked at what came since: it has put aside more than
+ * those with which it tells, and has not seen the latest when it calls. */
+enum { ASIDE = BOUND - 2 };
+_Static_assert(ASIDE - 1 > BOUND / 2, "much aside");
+
+static int call_twice(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    uint32_t wanted = TAG_NUMBER;
+    weft_msg *msg = NULL;
+    ck_assert_int_eq(weft_call_wait(ctx, script->pid, TAG_CALL, NULL, 0, SOON_NS, NULL), 0);
+    ck_assert_int_eq(weft_receive_match(ctx, SOON_NS, has_tag, &wanted, &msg), 0);
+    script->result = weft_call_wait(ctx, script->pid, TAG_CALL, NULL, 0, SOON_NS, NULL);
+    return 0;
+}
+
+static int send_around_a_reply(weft_ctx *ctx, void *user) {
+    struct script *script = user;
+    weft_msg *request = NULL;
+    ck_assert_int_eq(weft_receive(ctx, SOON_NS, &request), 0);
+    (void)weft_msg_take(ctx, request);
+    weft_pid caller = weft_sender(ctx, request);
+    for (uint32_t i = 0; i < ASIDE; i++) {
+        ck_assert_int_eq(weft_send(ctx, caller, TAG_NUMBER, &i, sizeof(i)), 0);
+    }
+    ck_assert_int_eq(weft_sleep(ctx, 2 * MS_NS), 0); /* all of them are put aside */
+    (void)weft_reply(ctx, &request, 0, NULL, 0);
+    for (uint32_t i = ASIDE; i <= BOUND && script->result == 0; i++) {
+        script->result = weft_send(ctx, caller, TAG_NUMBER, &i, sizeof(i)); /* one waits */
+    }
+    if (script->result == 0) {
+        ck_assert_int_eq(weft_receive(ctx, SOON_NS, &request), 0);
+        (void)weft_reply(ctx, &request, 0, NULL, 0);
+    }
+    return 0;
+}
+
+START_TEST(who_waits_is_not_told_of_a_circle_when_there_will_be_room) {
+    struct rig rig = rig_start(cases_of(_i));
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        struct script server = {.fn = send_around_a_reply};
+        struct script client = {.fn = call_twice, .pid = start(&rig, &server, 0)};
+        (void)start(&rig, &client, BOUND);
+        eventually(finished(&client));
+        eventually(finished(&server));
+        ck_assert_int_eq(server.result, 0);
+        ck_assert_int_eq(client.result, 0);
+    }
+    rig_stop(&rig);
+}
+END_TEST
+
 /* ---- no memory ----------------------------------------------------------------------------- */
 
 static int send_what_goes(weft_ctx *ctx, void *user) {
@@ -708,6 +759,7 @@ int main(void) {
     tcase_set_timeout(aside, 120);
     tcase_add_loop_test(aside, who_waits_is_told_of_room_when_much_is_aside, 0, CASES);
     tcase_add_loop_test(aside, who_waits_is_not_told_of_a_circle_when_there_is_room, 0, CASES);
+    tcase_add_loop_test(aside, who_waits_is_not_told_of_a_circle_when_there_will_be_room, 0, CASES);
     suite_add_tcase(suite, aside);
     return run_suite(suite);
 }
