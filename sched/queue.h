@@ -50,17 +50,20 @@ WEFT_INLINE uint32_t weft__list_take(const struct weft__arena *slots, struct wef
     return index;
 }
 
-/* The next pinned actor, if it is its turn beside so many others; 0: not now. As in one queue: each
- * pinned actor is followed by its share of the others. */
+/* The next pinned actor, if it is its turn beside so many others; 0: not now. As in one queue: with
+ * each pinned actor the others have earned their share of a turn, so that few of them beside many
+ * pinned ones are not forgotten. owed counts what they have earned, in parts of a turn, of which
+ * pinned->count make one. */
 WEFT_INLINE uint32_t weft__pinned_take(const struct weft__arena *slots, struct weft__slots *pinned,
-                                       uint32_t *wait, uint32_t others) {
-    if (*wait == 0 || others == 0) {
-        uint32_t share = others / pinned->count;
-        *wait = share < WEFT__PINNED_WAIT_MAX ? share : WEFT__PINNED_WAIT_MAX;
-        return weft__list_take(slots, pinned);
+                                       uint32_t *owed, uint32_t others) {
+    uint64_t most = (uint64_t)pinned->count * WEFT__PINNED_WAIT_MAX;
+    uint32_t now = others == 0 ? 0 : *owed < most ? *owed : (uint32_t)most;
+    if (now >= pinned->count) {
+        *owed = now - pinned->count;
+        return 0;
     }
-    *wait -= 1;
-    return 0;
+    *owed = now + others;
+    return weft__list_take(slots, pinned);
 }
 
 /* ---- rings --------------------------------------------------------------------------------- */

@@ -108,7 +108,7 @@ static uint32_t take(struct weft__scheduler *s, enum weft__rank_id id) {
     struct weft__rank *rank = weft__rank_at(s, id);
     uint32_t index = 0;
     if (rank->pinned.count != 0) {
-        index = weft__pinned_take(s->slots, &rank->pinned, &rank->pinned_wait,
+        index = weft__pinned_take(s->slots, &rank->pinned, &rank->pinned_owed,
                                   weft__runq_length(&rank->ring));
     }
     if (index == 0 && weft__runq_pop_owner(&rank->ring, &index, 1) == 0) {

@@ -338,7 +338,7 @@ WEFT_INLINE uint32_t next_normal(struct weft__scheduler *s) {
     s->lifo_runs = 0;
     if (weft_unlikely(s->pinned.count != 0)) {
         uint32_t others = s->claim_count - s->claim_at + weft__runq_length(&s->ring);
-        uint32_t index = weft__pinned_take(s->slots, &s->pinned, &s->pinned_wait, others);
+        uint32_t index = weft__pinned_take(s->slots, &s->pinned, &s->pinned_owed, others);
         if (index != 0) {
             return index;
         }

@@ -162,7 +162,7 @@ enum {
 struct weft__rank {
     /* its thread only */
     struct weft__slots pinned;
-    uint32_t pinned_wait; /* as the scheduler's */
+    uint32_t pinned_owed; /* as the scheduler's */
     /* any thread */
     struct weft__runq ring;
 };
@@ -223,7 +223,7 @@ struct weft__scheduler {
     bool called;       /* woken by somebody: may steal in spite of a nap */
     int drawn_to;      /* scheduler of an overloaded actor the current one feeds, or -1 */
     struct weft__slots pinned;
-    uint32_t pinned_wait; /* others to run before the next pinned actor */
+    uint32_t pinned_owed; /* others to run before the next pinned actor */
     uint32_t high_row;    /* turns of high actors since one of the others that wait */
     uint32_t low_row;     /* turns of others since one of the low ones that wait */
     uint64_t high_row_ns; /* when these rows began */

@@ -221,6 +221,38 @@ START_TEST(everybody_comes_to_his_turn) {
 }
 END_TEST
 
+/* Those that any scheduler may run, and those of this one alone, all busy without an end: few of
+ * either kind beside many of the other get as many turns each. */
+START_TEST(few_beside_many_pinned_ones_come_to_their_turn) {
+    static const uint32_t counts[][2] = {{2, 1}, {20, 1}, {1, 20}, {7, 3}, {500, 2}, {1, 60}};
+    uint32_t pinned = counts[_i / CLASSES][0];
+    uint32_t all = pinned + counts[_i / CLASSES][1];
+    weft_config config = lonely_config();
+    config.lifo_none = true;
+    config.budget = 1;
+    struct stage stage = stage_start(&config, all);
+    uint32_t *turns = calloc(all, sizeof(*turns));
+    ck_assert_ptr_nonnull(turns);
+    for (uint32_t i = 0; i < all; i++) {
+        struct runner *runner = add_at(&stage, (enum class)(_i % CLASSES),
+                                       (struct place){.scheduler = 1, .pin = i < pinned});
+        runner->partner = runner->pid;
+        weft_store32_relaxed(&runner->hops, UINT32_MAX);
+    }
+    wake_all(&stage);
+    eventually(log_count() >= LOG_MAX);
+    for (uint32_t i = 0; i < LOG_MAX; i++) {
+        turns[log_at(i).number]++;
+    }
+    for (uint32_t i = 0; i < all; i++) {
+        ck_assert_uint_ge(turns[i], LOG_MAX / all / 2);
+        ck_assert_uint_le(turns[i], LOG_MAX / all * 2);
+    }
+    stage_stop(&stage);
+    free(turns);
+}
+END_TEST
+
 /* Handlers of 2 ms: 10 ms are over before the turns are counted out. */
 START_TEST(long_turns_are_bounded_by_time) {
     enum class busy = _i == 0 ? HIGH : NORMAL;
@@ -563,6 +595,7 @@ int main(void) {
     tcase_add_loop_test(tcase, normal_ones_get_a_turn_after_eight_high_ones, 0, 2);
     tcase_add_loop_test(tcase, low_ones_get_a_turn_after_64_others, 0, 2);
     tcase_add_test(tcase, everybody_comes_to_his_turn);
+    tcase_add_loop_test(tcase, few_beside_many_pinned_ones_come_to_their_turn, 0, 6 * CLASSES);
     tcase_add_loop_test(tcase, long_turns_are_bounded_by_time, 0, 2);
     tcase_add_test(tcase, a_long_low_turn_is_followed_by_others);
     tcase_add_loop_test(tcase, who_has_used_up_his_budget_waits_among_his_like, 0, 2);
