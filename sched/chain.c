@@ -390,26 +390,109 @@ int weft__chain_request(struct weft__scheduler *s, struct weft_ctx *ctx,
     return 0;
 }
 
-void weft__chain_enter(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg) {
+/* A number for an episode or a search, never 0. Under chain_lock. */
+static uint32_t next_number(weft_runtime *runtime) {
+    runtime->chain_number += runtime->chain_number == UINT32_MAX ? 2 : 1;
+    return runtime->chain_number;
+}
+
+/* Notes where a request is stuck, and that those further up wait for it. Under chain_lock. */
+static void put_note(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg) {
+    weft_msg *node = weft__arena_msg(s->messages, *chain_at(msg));
+    struct place *place = place_at(node);
+    place->slot = ctx->index;
+    place->episode = ctx->episode;
+    place->until_ns = (uint64_t)msg->weft__u.weft__r.weft__value;
+    (void)change_mark(node, 0, TOUCHED);                  /* H3 */
+    while (node->weft__size != 0 && place->linked == 0) { /* bounded by WEFT__CHAIN_MAX */
+        link_child(s->messages, node);
+        node = weft__arena_msg(s->messages, node->weft__size);
+        place = place_at(node);
+        (void)change_mark(node, 0, TOUCHED); /* H3 */
+    }
+}
+
+/* ---- what an actor holds -------------------------------------------------------------------- */
+
+/* Does this request keep its caller waiting until the actor is unblocked, without being what its
+ * call is made for (parent)? A serial actor answers others in between, so there only those count
+ * whose note ends with their answer: the node is their own. */
+static bool waits_beside(const struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg,
+                         uint32_t parent) {
+    if ((msg->weft__flags & WEFT__MSG_CHAIN) == 0 || *chain_at(msg) == parent) {
+        return false;
+    }
+    const weft_msg *node = weft__arena_msg(s->messages, *chain_at(msg));
+    return (ctx->life & WEFT__LIFE_PROCESS) != 0 ||
+           (node->weft__from == msg->weft__from &&
+            node->weft__u.weft__r.weft__ref == msg->weft__u.weft__r.weft__ref);
+}
+
+static bool holds_beside(const struct weft__scheduler *s, const struct weft_ctx *ctx,
+                         uint32_t parent) {
+    uint32_t index = ctx->held;
+    for (uint32_t looked = 0; index != 0 && looked < HELD_LOOKED; looked++) {
+        weft_msg *msg = weft__arena_msg(s->messages, index);
+        if (waits_beside(s, ctx, msg, parent)) {
+            return true;
+        }
+        index = msg->weft__next;
+    }
+    return false;
+}
+
+/* The requests an actor holds besides that one are stuck behind it: a node has one parent. Under
+ * chain_lock. */
+static void note_held(struct weft__scheduler *s, const struct weft_ctx *ctx, uint32_t parent) {
+    uint32_t index = ctx->held;
+    for (uint32_t looked = 0; index != 0 && looked < HELD_LOOKED; looked++) {
+        weft_msg *msg = weft__arena_msg(s->messages, index);
+        if (waits_beside(s, ctx, msg, parent)) {
+            put_note(s, ctx, msg);
+        }
+        index = msg->weft__next;
+    }
+}
+
+/* A process begins to wait: what was stuck behind it in an earlier wait may have been handled, or
+ * passed on, since. Those that are stuck still are noted anew by whoever looks. Under chain_lock. */
+static void begin_episode(struct weft__scheduler *s, struct weft_ctx *ctx) {
+    if (ctx->episode == 0 || (ctx->life & WEFT__LIFE_PROCESS) != 0) {
+        ctx->episode = next_number(s->runtime);
+    }
+}
+
+void weft__chain_enter(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg) {
     if (!weft__chain_owns(ctx)) {
         return; /* the chain is another's */
     }
     weft_msg *node = weft__arena_msg(s->messages, *chain_at(msg));
-    bool shown = ctx->episode != 0; /* others may be looking at it already */
+    bool blocks = weft__chain_blocks(ctx);
+    bool beside = ctx->held != 0 && blocks && holds_beside(s, ctx, node->weft__size);
+    bool shown = ctx->episode != 0 || beside; /* others may be looking at it already */
     if (shown) {
         lock(s->runtime);
     }
     node->weft__u.weft__r.weft__ref = msg->weft__u.weft__r.weft__ref;
     node->weft__u.weft__r.weft__value = msg->weft__u.weft__r.weft__value;
     if (shown) {
+        if (blocks) {
+            begin_episode(s, ctx);
+        }
+        if (beside) { /* before the request is sent: so whoever gets it finds the notes */
+            note_held(s, ctx, node->weft__size);
+        }
         unlock(s->runtime);
     }
 }
 
-/* A number for an episode or a search, never 0. Under chain_lock. */
-static uint32_t next_number(weft_runtime *runtime) {
-    runtime->chain_number += runtime->chain_number == UINT32_MAX ? 2 : 1;
-    return runtime->chain_number;
+void weft__chain_pass_on(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg) {
+    lock(s->runtime);
+    struct place *place = place_at(weft__arena_msg(s->messages, *chain_at(msg)));
+    if (place->slot == ctx->index) {
+        place->episode = 0;
+    }
+    unlock(s->runtime);
 }
 
 /* ---- looking ------------------------------------------------------------------------------- */
@@ -474,22 +557,6 @@ static bool waits_for_itself(const struct weft__scheduler *s, const struct weft_
         index = node->weft__size;
     }
     return false;
-}
-
-/* Notes where a request is stuck, and that those further up wait for it. Under chain_lock. */
-static void put_note(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg) {
-    weft_msg *node = weft__arena_msg(s->messages, *chain_at(msg));
-    struct place *place = place_at(node);
-    place->slot = ctx->index;
-    place->episode = ctx->episode;
-    place->until_ns = (uint64_t)msg->weft__u.weft__r.weft__value;
-    (void)change_mark(node, 0, TOUCHED);                  /* H3 */
-    while (node->weft__size != 0 && place->linked == 0) { /* bounded by WEFT__CHAIN_MAX */
-        link_child(s->messages, node);
-        node = weft__arena_msg(s->messages, node->weft__size);
-        place = place_at(node);
-        (void)change_mark(node, 0, TOUCHED); /* H3 */
-    }
 }
 
 /* The actor behind which a node's call is stuck, or NULL. Under chain_lock. */
@@ -613,11 +680,10 @@ static uint32_t node_of(const struct weft__scheduler *s, const struct weft_ctx *
 }
 
 /* The actor has begun to wait, and somebody may be stuck because of it: does it wait for itself? */
-static bool closes_now(struct weft__scheduler *s, struct weft_ctx *ctx) {
+static bool closes_now(struct weft__scheduler *s, struct weft_ctx *ctx, uint32_t parent) {
     lock(s->runtime);
-    if (ctx->episode == 0) {
-        ctx->episode = next_number(s->runtime);
-    }
+    begin_episode(s, ctx);
+    note_held(s, ctx, parent);
     uint32_t index = ctx->ext->process->saved;
     while (index != 0) { /* bounded by what is saved */
         weft_msg *msg = weft__arena_msg(s->messages, index);
@@ -640,7 +706,9 @@ bool weft__chain_await(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t
     weft_msg *node = weft__arena_msg(s->messages, index);
     process->awaited = index;
     bool touched = (change_mark(node, DORMANT, 0) & TOUCHED) != 0; /* H3 */
-    if ((!touched && process->saved_chains == 0) || !closes_now(s, ctx)) {
+    bool looks = touched || process->saved_chains != 0 || ctx->episode != 0 ||
+                 (ctx->held != 0 && holds_beside(s, ctx, node->weft__size));
+    if (!looks || !closes_now(s, ctx, node->weft__size)) {
         return false;
     }
     log_circle(ctx, index);

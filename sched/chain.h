@@ -29,6 +29,11 @@
  * left it looks and finds the node awake. So calls that nobody is stuck behind are awaited without
  * the lock. When several calls or jobs have the token any of them ends the wait: they stay dormant.
  *
+ * An actor that is blocked keeps everybody waiting whose request it holds. A node has one parent: the
+ * request its call is made for, or of the target itself. The other requests that are held are noted
+ * as stuck behind the actor before the call is sent, or when it is awaited. Such notes hold as long
+ * as the wait: each one of a process is an episode of its own.
+ *
  * With mailbox policy wait a process is blocked until its target has room. The signal that asks for
  * it (WANT_ROOM, sched/room.h) carries a chain like a request, and is stuck when the target is
  * blocked and what it holds back alone fills its bound: then nothing else can come of it.
@@ -77,7 +82,9 @@ WEFT_INLINE bool weft__chain_due(const struct weft__scheduler *s, const struct w
 int weft__chain_request(struct weft__scheduler *s, struct weft_ctx *ctx,
                         const struct weft__draft *draft, uint64_t target, weft_msg **ret_msg);
 /* The request has its reference and its deadline: completes the caller's own node, if it has one. */
-void weft__chain_enter(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg);
+void weft__chain_enter(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg);
+/* An actor with an episode passes on a request with a chain: it is not stuck behind it any more. */
+void weft__chain_pass_on(struct weft__scheduler *s, const struct weft_ctx *ctx, weft_msg *msg);
 /* A process is about to wait for the answer with a token: the node of that call is dormant no more.
  * True: that closes a circle; the log says so, and the node is dormant again. */
 bool weft__chain_await(struct weft__scheduler *s, struct weft_ctx *ctx, uint64_t token);

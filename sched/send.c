@@ -3,6 +3,7 @@
  * Sending: the way of a message from its sender's thread into the target's mailbox, what happens
  * when it is closed, and dead letters. When it is full: room.c.
  */
+#include "sched/chain.h"
 #include "sched/port.h"
 #include "sched/room.h"
 #include "sched/scope.h"
@@ -298,6 +299,9 @@ int weft_send_msg(weft_ctx *ctx, weft_pid target, weft_msg **msg) {
     bool request = weft__is_request(sent);
     if (request && weft__scope_concerns(ctx, sent)) {
         weft__scope_leave(s, ctx, sent);
+    }
+    if (weft_unlikely(ctx->episode != 0) && (sent->weft__flags & WEFT__MSG_CHAIN) != 0) {
+        weft__chain_pass_on(s, ctx, sent);
     }
     if (!request) {
         sent->weft__kind = WEFT_MSG_USER;
