@@ -593,12 +593,11 @@ PLAY(low_prio) {
 
 /* A low one is ended although there is always something that goes first, on every scheduler. */
 PLAY(no_priority_inversion) {
-    enum { MAX = 8 };
     weft_atomic_u32 high = {0};
     weft_atomic_u32 low = {0};
     uint32_t schedulers = weft_runtime_schedulers(stage->rig.runtime);
-    ck_assert_uint_le(schedulers, MAX);
-    weft_pid highs[MAX];
+    ck_assert_uint_le(schedulers, SCHEDULERS_MAX);
+    weft_pid highs[SCHEDULERS_MAX];
     for (uint32_t i = 0; i < schedulers; i++) {
         highs[i] = run_ranked(ctx, &high, WEFT_PRIORITY_HIGH, i + 1);
     }

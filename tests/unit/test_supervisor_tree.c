@@ -311,7 +311,7 @@ START_TEST(definitions_that_are_wrong_are_refused_before_anything_starts) {
     REFUSED((spec->type = NULL, spec->start = start_kid, spec->pin = true));
     REFUSED(spec->arg = NULL);
     REFUSED(spec->restart = 3);
-    REFUSED(spec->scheduler = 9);
+    REFUSED(spec->scheduler = SCHEDULERS_MAX + 1);
     REFUSED(spec->significant = true); /* auto_shutdown is never */
     REFUSED((def->auto_shutdown = WEFT_AUTO_ALL, spec->significant = true,
              spec->restart = WEFT_RESTART_PERMANENT));
