@@ -310,7 +310,13 @@ static int enter(const struct weft__wish *wish, const struct weft__vkey *key, st
 static int activate_fresh(const struct weft__wish *wish, const struct weft__vkey *key,
                           uint64_t *ret_target) {
     struct fresh fresh = {0};
-    int result = fresh_make(wish, key, &fresh);
+    int result = 0;
+    if (weft_unlikely(wish->shards->custom != NULL)) {
+        result = weft__placement_refuses(wish->shards, key);
+    }
+    if (weft_likely(result == 0)) {
+        result = fresh_make(wish, key, &fresh);
+    }
     return weft_unlikely(result != 0) ? result : enter(wish, key, &fresh, ret_target);
 }
 

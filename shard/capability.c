@@ -231,6 +231,30 @@ int weft_nodes_for(weft_runtime *runtime, const char *capability, const char **r
     return 1;
 }
 
+/* Which of the nodes has a shard: an index, or WEFT__NO_OWNER. There is one node. */
+static uint32_t owner_of(const struct weft__shards *shards, uint32_t shard,
+                         const char *capability) {
+    const weft_runtime *runtime = shards->runtime;
+    bool custom = shards->custom != NULL;
+    weft_shard_node node = {.name = weft_node_name(runtime),
+                            .weight = runtime->config.shard_weight};
+    weft_placement placement = {
+        .shards = weft_shard_count(runtime),
+        .strategy = custom ? WEFT_STRATEGY_CUSTOM : runtime->config.shard_strategy,
+        .capability = capability,
+        .nodes = &node,
+        .node_count = 1,
+        .custom = shards->custom,
+        .cookie = shards->cookie,
+    };
+    return weft__placement_owner(&placement, shard);
+}
+
+int weft__placement_refuses(const struct weft__shards *shards, const struct weft__vkey *key) {
+    const char *capability = shards->capabilities[key->name >> 16]->name;
+    return owner_of(shards, key->shard, capability) == WEFT__NO_OWNER ? -EINVAL : 0;
+}
+
 int weft_owner_node(weft_runtime *runtime, uint32_t shard, const char *capability,
                     const char **ret_node) {
     if (runtime == NULL || capability == NULL || ret_node == NULL ||
@@ -241,19 +265,7 @@ int weft_owner_node(weft_runtime *runtime, uint32_t shard, const char *capabilit
     if (weft_nodes_for(runtime, capability, nodes, 1) == 0) {
         return WEFT_E_NOCAPABILITY;
     }
-    const struct weft__shards *shards = weft__shards_of(runtime);
-    bool custom = shards->custom != NULL;
-    weft_shard_node node = {.name = nodes[0], .weight = runtime->config.shard_weight};
-    weft_placement placement = {
-        .shards = weft_shard_count(runtime),
-        .strategy = custom ? WEFT_STRATEGY_CUSTOM : runtime->config.shard_strategy,
-        .capability = capability,
-        .nodes = &node,
-        .node_count = 1,
-        .custom = shards->custom,
-        .cookie = shards->cookie,
-    };
-    uint32_t owner = weft__placement_owner(&placement, shard);
+    uint32_t owner = owner_of(weft__shards_of(runtime), shard, capability);
     if (owner == WEFT__NO_OWNER) {
         return -EINVAL;
     }

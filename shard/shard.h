@@ -363,6 +363,9 @@ bool weft__crash_refuses(struct weft__shards *shards, const struct weft__vkey *k
 /* May the address, which has no open activation, be activated? It will be then, as a trial if its
  * pause is just over. Under its token. */
 bool weft__crash_admits(struct weft__shards *shards, const struct weft__vkey *key);
+/* The strategy of the program gives the shard of an address to no node: -EINVAL, else 0. */
+int weft__placement_refuses(const struct weft__shards *shards, const struct weft__vkey *key);
+
 /* Forgets the crashes of a capability that is not offered any more. */
 void weft__crashes_drop(struct weft__shards *shards, const weft_capability *capability);
 /* Forgets what is over, a part of it at a time. Returns when to look again, in ns of now, or

@@ -227,6 +227,22 @@ static void client_name(const connection *self, reply *out) {
     }
 }
 
+static const char *const client_lines[] = {
+    "GETNAME",
+    "    Return the name of the current connection.",
+    "ID",
+    "    Return the ID of the current connection.",
+    "INFO",
+    "    Return information about the current client connection.",
+    "LIST",
+    "    Return information about client connections.",
+    "SETNAME <name>",
+    "    Assign the name <name> to the current connection.",
+    "NO-EVICT (ON|OFF)",
+    "    Protect current client connection from eviction.",
+    NULL,
+};
+
 static void client_command(weft_ctx *ctx, connection *self, reply *out) {
     static const struct {
         const char *name;
@@ -238,6 +254,10 @@ static void client_command(weft_ctx *ctx, connection *self, reply *out) {
     size_t which = 0, count = sizeof(known) / sizeof(known[0]);
     while (which < count && !argument_is(*arg, known[which].name)) {
         which++;
+    }
+    if (argument_is(*arg, "help")) {
+        server_info_help(request, client_lines, out);
+        return;
     }
     if (which == count) {
         server_info_unknown(&request->args[0], arg, out);

@@ -28,6 +28,35 @@ void server_info_unknown(const slice *name, const slice *word, reply *out) {
                        (int)(word->size < 128 ? word->size : 128), word->data, (int)size, upper);
 }
 
+/* In the form and the words of Redis, but with what there is here. */
+void server_info_help(const parser *request, const char *const *lines, reply *out) {
+    const char *last[] = {"HELP", "    Prints this help."};
+    const command *which = command_find(request->args[0].data, request->args[0].size);
+    const char *name = which != NULL ? which->name : "";
+    char first[80];
+    char upper[16] = "";
+    uint64_t count = 0;
+    if (request->count != 2) {
+        reply_error_format(out, "ERR wrong number of arguments for '%s|help' command", name);
+        return;
+    }
+    for (size_t i = 0; name[i] != '\0' && i < sizeof(upper) - 1; i++) {
+        upper[i] = (char)toupper((unsigned char)name[i]);
+    }
+    while (lines[count] != NULL) { /* bounded by the caller's table */
+        count++;
+    }
+    (void)snprintf(first, sizeof(first),
+                   "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", upper);
+    reply_array(out, 1 + count + 2);
+    reply_status(out, first);
+    for (uint64_t i = 0; i < count; i++) {
+        reply_status(out, lines[i]);
+    }
+    reply_status(out, last[0]);
+    reply_status(out, last[1]);
+}
+
 void server_info_hello(uint64_t client_id, reply *out) {
     reply_map(out, 7);
     reply_bulk_text(out, "server");
@@ -263,11 +292,23 @@ static void config_set(const connection *self, reply *out) {
     }
 }
 
+static const char *const config_lines[] = {
+    "GET <pattern>",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <directive> <value>",
+    "    Set the configuration <directive> to <value>.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+    NULL,
+};
+
 static void config(const connection *self, reply *out) {
     const parser *request = &self->parser;
     const slice *word = &request->args[1];
     bool get = argument_is(*word, "get"), set = argument_is(*word, "set");
-    if (argument_is(*word, "resetstat") && request->count == 2) {
+    if (argument_is(*word, "help")) {
+        server_info_help(request, config_lines, out);
+    } else if (argument_is(*word, "resetstat") && request->count == 2) {
         reply_status(out, "OK"); /* counters only grow; who wants a rate takes the difference */
     } else if (!get && !set && !argument_is(*word, "resetstat")) {
         server_info_unknown(&request->args[0], word, out);
@@ -303,6 +344,61 @@ static const struct {
 };
 enum { FLAG_NAMES = sizeof(flag_names) / sizeof(flag_names[0]) };
 
+/* Categories of access control lists, as Redis puts commands into them. */
+static const char *const categories[] = {"keyspace",  "string",     "list",     "hash",  "set",
+                                         "sortedset", "pubsub",     "read",     "write", "fast",
+                                         "slow",      "connection", "dangerous"};
+enum { CATEGORIES = sizeof(categories) / sizeof(categories[0]), DATA_TYPES = 6 };
+
+/* The first command of each group, in the order of the categories; what has no key comes last. */
+static const enum command_number group_starts[DATA_TYPES + 1] = {
+    COMMAND_DEL,  COMMAND_SET,  COMMAND_LPUSH, COMMAND_HSET,
+    COMMAND_SADD, COMMAND_ZADD, COMMAND_PING};
+
+static bool is_about_all_keys(enum command_number number) {
+    return number == COMMAND_FLUSHALL || number == COMMAND_FLUSHDB || number == COMMAND_KEYS;
+}
+
+static bool is_in_category(const command *which, size_t category) {
+    enum command_number number = command_number(which);
+    if (category < DATA_TYPES) {
+        bool in_group = number >= group_starts[category] && number < group_starts[category + 1];
+        return in_group || (category == 0 && (is_about_all_keys(number) ||
+                                              number == COMMAND_DBSIZE || number == COMMAND_SCAN));
+    }
+    switch (category - DATA_TYPES) {
+    case 0:
+        return (which->flags & COMMAND_IS_PUBSUB) != 0;
+    case 1:
+        return (which->flags & COMMAND_READONLY) != 0;
+    case 2:
+        return (which->flags & COMMAND_WRITE) != 0;
+    case 3:
+        return (which->flags & COMMAND_FAST) != 0;
+    case 4:
+        return (which->flags & COMMAND_FAST) == 0;
+    case 5:
+        return (number >= COMMAND_PING && number < COMMAND_CLIENT) || number == COMMAND_COMMAND;
+    default:
+        return is_about_all_keys(number) || number == COMMAND_INFO;
+    }
+}
+
+static void describe_categories(const command *which, reply *out) {
+    uint64_t count = 0;
+    for (size_t i = 0; i < CATEGORIES; i++) {
+        count += is_in_category(which, i) ? 1 : 0;
+    }
+    reply_set(out, count);
+    for (size_t i = 0; i < CATEGORIES; i++) {
+        char text[16];
+        (void)snprintf(text, sizeof(text), "@%s", categories[i]);
+        if (is_in_category(which, i)) {
+            reply_status(out, text);
+        }
+    }
+}
+
 static void describe(const command *which, reply *out) {
     uint64_t flags = 0;
     for (size_t i = 0; i < FLAG_NAMES; i++) {
@@ -320,7 +416,7 @@ static void describe(const command *which, reply *out) {
     reply_integer(out, which->first_key);
     reply_integer(out, which->last_key);
     reply_integer(out, which->key_step);
-    reply_set(out, 0);   /* categories of access control lists */
+    describe_categories(which, out);
     reply_array(out, 0); /* tips */
     reply_array(out, 0); /* where keys are, once more */
     reply_array(out, 0); /* subcommands */
@@ -345,12 +441,58 @@ static void describe_all(reply *out) {
     }
 }
 
-static void list_names(reply *out) {
-    reply_array(out, COMMAND_COUNT);
+static bool is_listed(const command *which, const slice *filter, const slice *wanted) {
+    const slice name = {which->name, strlen(which->name)};
+    if (argument_is(*filter, "pattern")) {
+        return glob_matches(wanted, &name, true);
+    }
+    bool found = false; /* there are no modules */
+    for (size_t i = 0; i < CATEGORIES && argument_is(*filter, "aclcat") && !found; i++) {
+        found = argument_is(*wanted, categories[i]) && is_in_category(which, i);
+    }
+    return found;
+}
+
+/* COMMAND LIST [FILTERBY MODULE|ACLCAT|PATTERN what] */
+static void list_names(const parser *request, reply *out) {
+    const slice *args = request->args;
+    bool all = request->count == 2, listed[COMMAND_COUNT];
+    uint64_t count = 0;
+    if (!all && (request->count != 5 || !argument_is(args[2], "filterby") ||
+                 !(argument_is(args[3], "module") || argument_is(args[3], "aclcat") ||
+                   argument_is(args[3], "pattern")))) {
+        reply_error(out, ERROR_SYNTAX);
+        return;
+    }
     for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
-        reply_bulk_text(out, commands[i].name);
+        listed[i] = all || is_listed(&commands[i], &args[3], &args[4]);
+        count += listed[i] ? 1 : 0;
+    }
+    reply_array(out, count);
+    for (uint32_t i = 0; i < COMMAND_COUNT; i++) {
+        if (listed[i]) {
+            reply_bulk_text(out, commands[i].name);
+        }
     }
 }
+
+static const char *const command_lines[] = {
+    "(no subcommand)",
+    "    Return details about all Redis commands.",
+    "COUNT",
+    "    Return the total number of commands in this Redis server.",
+    "LIST",
+    "    Return a list of all commands in this Redis server.",
+    "INFO [<command-name> ...]",
+    "    Return details about multiple Redis commands.",
+    "    If no command names are given, documentation details for all",
+    "    commands are returned.",
+    "DOCS [<command-name> ...]",
+    "    Return documentation details about multiple Redis commands.",
+    "    If no command names are given, documentation details for all",
+    "    commands are returned.",
+    NULL,
+};
 
 static void command_command(const parser *request, reply *out) {
     slice word = request->count > 1 ? request->args[1] : (slice){"info", 4};
@@ -366,7 +508,9 @@ static void command_command(const parser *request, reply *out) {
     } else if (count) {
         reply_integer(out, COMMAND_COUNT);
     } else if (argument_is(word, "list")) {
-        list_names(out);
+        list_names(request, out);
+    } else if (argument_is(word, "help")) {
+        server_info_help(request, command_lines, out);
     } else if (argument_is(word, "docs")) {
         reply_map(out, 0); /* clients then go by their own */
     } else {

@@ -8,7 +8,11 @@
  *   - An address has at most one activation. Callers that race for a new one make one and lose
  *     nothing; what one sender sends to one address arrives in order, from its first message on.
  *   - init is the actor's first turn and runs before any message. If it fails, everything that
- *     waits is answered with its result, and the next message tries again.
+ *     waits is answered with its result, and the next message tries again. While it runs it holds a
+ *     scheduler, as any handler: a slow one delays only its own key as long as another scheduler is
+ *     free, and as many as there are schedulers hold up everybody. One that has to wait has somebody
+ *     else do it: weft_blocking, a call to a process from a serial type, or a store whose get answers
+ *     later (docs/virtual-actors.md, "An init that has to wait").
  *   - A crash answers what waits with WEFT_E_CRASHED at once and concerns no other actor. An actor
  *     that stops by itself (WEFT_STOP) loses nothing: what has come meanwhile activates it again.
  *   - What else follows a crash, and how many are too many, is up to its type: weft_type_def.crash_*.
@@ -101,13 +105,14 @@ typedef struct weft_vrequest {
 
 /* Sends a request; exactly one REPLY message with this token follows when it answers 0: see
  * weft_call. *ret_pid (may be NULL): who got it. Neither waits for anything.
- * Errors: -EINVAL, WEFT_E_NOCAPABILITY (no node offers it), WEFT_E_REBALANCING, WEFT_E_INACTIVE
+ * Errors: WEFT_E_NOCAPABILITY (no node offers it), WEFT_E_REBALANCING, WEFT_E_INACTIVE
  * (with WEFT_ONLY_IF_ACTIVE), WEFT_E_BREAKER (it crashed too often), -EBUSY (its mailbox is full),
- * -EDEADLK (a serial actor calls itself), -EMSGSIZE, -ENOMEM, WEFT_E_LIMIT, WEFT_E_SHUTDOWN. In the
- * REPLY: what init answered when it failed, what the store answered when the state could not be
- * loaded, WEFT_E_CRASHED, -EDEADLK (the call would close a circle of serial actors),
- * WEFT_E_NOREPLY, WEFT_E_SHUTDOWN, WEFT_E_REBALANCING,
- * -ETIMEDOUT, or what the actor gave to weft_reply_error. Actor only. */
+ * -EDEADLK (a serial actor calls itself), -EINVAL (the request; or a strategy of the program gives
+ * the shard to no node), -EMSGSIZE, -ENOMEM, WEFT_E_LIMIT, WEFT_E_SHUTDOWN. In the REPLY: what init
+ * answered when it failed, what the store answered when the state could not be loaded,
+ * WEFT_E_CRASHED, -EDEADLK (the call would close a circle of at most 1,024 serial actors; a longer
+ * one is left to its timeout), WEFT_E_NOREPLY, WEFT_E_SHUTDOWN, WEFT_E_REBALANCING, -ETIMEDOUT, or
+ * what the actor gave to weft_reply_error. Actor only. */
 WEFT_API int weft_vcall(weft_ctx *ctx, const weft_vrequest *request, uint64_t token,
                         weft_pid *ret_pid);
 /* The same in a process, suspended until the answer comes: 0 and the reply [out], for

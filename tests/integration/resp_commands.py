@@ -5,10 +5,11 @@ A step is a few commands that belong together. Each command says by which rule i
 servers are compared (resp_differential.py) and how many there are. The same seed makes the same
 steps, whatever the servers answer: a server that lacks a command is not sent the steps with it.
 
-Two things would make two servers of the same program differ, and are therefore not generated:
+Three things would make two servers of the same program differ, and are therefore not generated:
 expiry times that a slower machine would reach, or that two commands could set to the same
-millisecond; and ranges by lexical order over members with different scores, whose result Redis
-leaves open.
+millisecond; ranges by lexical order over members with different scores, whose result Redis leaves
+open; and names of commands with a zero byte, which Redis takes for the command in front of it when
+both happen to have the same place in its table, whose hash has another key in each process.
 """
 import random
 from collections import namedtuple
@@ -48,7 +49,7 @@ ODD_KEYS = [b"", b"\0", b"\r\n", b"\xff\xfe\0\x80", b"a b", b"{tag}", b"k" * 24,
 PATTERNS = [b"*", b"s:*", b"?:1", b"[snl]:*", b"[^s]:*", b"[a-m]:[0-4]", b"*:1*", b"\\*", b"", b"[",
             b"s:[", b"**1", b"any:?", b"a*y*7", b"[z-a]:3", b"*\xff*", b"s\\:1", b"[\\s]:2", b"???",
             b"large:*", b"[^", b"*" * 20 + b"x", b"[s:1", b"S:*"]
-UNKNOWN = [b"FOO", b"", b"get\0", b"GETX", b"SE", b"x" * 200, b"\xff\xfe", b"foo bar", b"G\nT",
+UNKNOWN = [b"FOO", b"", b"GETX", b"SE", b"x" * 200, b"\xff\xfe", b"foo bar", b"G\nT",
            b"HSETT", b"zad", b"GET|SET", b"config|get"]
 YEAR_2100 = 4102444800
 
@@ -378,13 +379,29 @@ TEXTS = [  # commands whose reply is a text about the server: only its kind is c
     ["INFO"], ["INFO", "server"], ["info", "KEYSPACE"], ["INFO", "all"], ["INFO", "nosuch"],
     ["COMMAND", "COUNT"], ["CONFIG", "GET", "save"], ["config", "get", "appendonly"],
     ["CONFIG", "GET", "max*"], ["CLIENT", "ID"], ["CLIENT", "INFO"], ["CLIENT", "LIST"],
-    ["TIME"], ["COMMAND", "DOCS", "get"], ["COMMAND", "INFO", "get", "nosuch"]]
+    ["TIME"], ["COMMAND", "DOCS", "get"], ["COMMAND", "INFO", "get", "nosuch"], ["COMMAND"],
+    ["CLIENT", "HELP"], ["client", "help"], ["CONFIG", "HELP"], ["COMMAND", "Help"],
+    ["COMMAND", "LIST"], ["COMMAND", "LIST", "FILTERBY", "ACLCAT", "hash"],
+    ["COMMAND", "LIST", "FILTERBY", "PATTERN", "*e*"], ["COMMAND", "DOCS"], ["COMMAND", "INFO"]]
 SUBCOMMANDS = [  # but these have an exact reply
     ["CLIENT", "SETNAME", "name-1"], ["CLIENT", "GETNAME"], ["client", "setname", "a b"],
     ["CLIENT", "SETNAME", ""], ["CLIENT", "SETNAME"], ["CLIENT", "FOO"], ["CLIENT"], ["CONFIG"],
     ["CONFIG", "FOO"], ["CONFIG", "GET"], ["CONFIG", "GET", "no-such-parameter"],
     ["COMMAND", "FOO"], ["Client", "NO-EVICT", "on"], ["CLIENT", "NO-EVICT", "x"],
-    ["CLIENT", "GETNAME", "x"], ["CLIENT", "ID", "x"], ["COMMAND", "COUNT", "x"]]
+    ["CLIENT", "GETNAME", "x"], ["CLIENT", "ID", "x"], ["COMMAND", "COUNT", "x"],
+    ["CLIENT", "HELP", "x"], ["CONFIG", "HELP", "x"], ["COMMAND", "HELP", "x"],
+    ["CLIENT", "INFO", "x"], ["CLIENT", "NO-EVICT"], ["CLIENT", "NO-EVICT", "OFF"],
+    ["CONFIG", "RESETSTAT"], ["CONFIG", "RESETSTAT", "x"], ["CONFIG", "SET"],
+    ["CONFIG", "SET", "no-such-parameter", "x"], ["COMMAND", "INFO", "nosuch"],
+    ["COMMAND", "DOCS", "nosuch"], ["COMMAND", "LIST", "x"], ["COMMAND", "LIST", "FILTERBY"],
+    ["COMMAND", "LIST", "FILTERBY", "PATTERN"], ["COMMAND", "LIST", "FILTERBY", "ACLCAT"],
+    ["COMMAND", "LIST", "FILTERBY", "FOO", "x"], ["COMMAND", "LIST", "FOO", "PATTERN", "x"],
+    ["COMMAND", "LIST", "FILTERBY", "PATTERN", "get", "x"],
+    ["COMMAND", "LIST", "FILTERBY", "PATTERN", "g?t"],
+    ["command", "list", "filterby", "pattern", "HSTR[L]*"],
+    ["COMMAND", "LIST", "FILTERBY", "PATTERN", "no-such*"],
+    ["COMMAND", "LIST", "FILTERBY", "MODULE", "nosuch"],
+    ["COMMAND", "LIST", "FILTERBY", "ACLCAT", "nosuch"]]
 HELLOS = [["HELLO"], ["HELLO", "2"], ["HELLO", "3"], ["HELLO", "3"], ["hello", "3", "SETNAME", "n"],
           ["HELLO", "2", "setname", "m"], ["HELLO", "4"], ["HELLO", "1"], ["HELLO", "x"],
           ["HELLO", ""], ["HELLO", "3", "SETNAME"], ["HELLO", "3", "SETNAME", "a b"],

@@ -9,12 +9,14 @@ leaves them open; these are all the exceptions:
   - unordered: SMEMBERS, HKEYS, HVALS, KEYS, HGETALL, UNSUBSCRIBE of everything at once
   - random: SPOP and SRANDMEMBER must give members of the set, as many as Redis, and SPOP must
     remove just these; the set is then made anew
-  - clocks: TTL, PTTL, EXPIRETIME, PEXPIRETIME within TOLERANCE_SECONDS
+  - clocks: TTL, PTTL, EXPIRETIME, PEXPIRETIME may be as far apart as the two servers were when they
+    handled a batch, which is measured, and SLACK_SECONDS more
   - texts about the server itself: INFO, COMMAND, CONFIG GET, CLIENT ID, INFO and LIST must be of
     the same kind, HELLO must have the same fields, and the same values but for server, version, id
 Several keys at once need no exception here: on one connection there is nobody to see the middle.
 
---self-test puts a proxy between and lets it change one reply in 10,000: each must be found.
+--self-test puts a proxy between and lets it change one reply in 10,000: each must be found. With
+--times it changes half of the replies about times, by SHIFT_SECONDS.
 """
 import argparse
 import random
@@ -27,7 +29,9 @@ import servers
 from resp_client import PUSH, Connection, Redis, call, encode, parse, reply_end
 from resp_commands import EXTRA, REQUIRED, Generator
 
-TOLERANCE_SECONDS = 60  # a machine may stand still for a while; times to live are far longer
+SLACK_SECONDS = 2  # rounding to whole seconds, and a clock that is set a little
+SHIFT_SECONDS = 8  # of a time that is changed on the way
+TIME_UNITS = {"seconds": 1, "milliseconds": 1000}  # rules, and the unit in them
 BATCH_BYTES = 1 << 20
 BATCH_SIZES = (1, 2, 5, 20, 100, 300, 1000)
 OWN_FIELDS = (b"server", b"version", b"id")  # of HELLO
@@ -70,8 +74,9 @@ def same_hello(ours, theirs):
                 for a, b in zip(left, right)))
 
 
-def same(rule, ours, theirs):
-    """Whether two raw replies to one command mean the same by its rule."""
+def same(rule, ours, theirs, seconds):
+    """Whether two raw replies to one command mean the same by its rule. Clocks may be so many
+    seconds apart."""
     if ours == theirs or rule == "any":
         return True
     if rule == "exact":
@@ -83,8 +88,8 @@ def same(rule, ours, theirs):
         return same_items(ours, theirs)
     if rule == "pairs":
         return same_items(paired(ours), paired(theirs))
-    if rule in ("seconds", "milliseconds"):
-        return same_time(ours, theirs, TOLERANCE_SECONDS * (1 if rule == "seconds" else 1000))
+    if rule in TIME_UNITS:
+        return same_time(ours, theirs, seconds * TIME_UNITS[rule])
     assert rule == "hello", rule
     return same_hello(ours, theirs)
 
@@ -209,12 +214,19 @@ class Side:
 
 
 class Comparison:
-    """Sends steps to both sides, in batches, and collects differences."""
+    """Sends steps to both sides, in batches, and collects differences.
+
+    A key that lives until some time was given it in one batch and is asked about in another. In
+    each of them the two servers were at most as far apart as the batch took with both, so what is
+    left of its time differs by no more than the slowest batch of its life."""
+
+    PROMISED = REQUIRED + EXTRA  # what our server may not lack
 
     def __init__(self, ours, theirs, seed):
         self.seed = seed
         self.random = random.Random(seed)
-        self.missing = lacking(ours) | lacking(theirs)
+        self.missing = lacking(ours, self.PROMISED) | lacking(theirs, REQUIRED)
+        self.slowest = 0.0  # seconds that a batch took with both, since they were last empty
         self.sides = (Side(ours), Side(theirs))
         self.differences = []
         self.kinds = {}  # the first difference of each kind
@@ -262,17 +274,24 @@ class Comparison:
         request = b"".join([encode(*command.arguments) for command in commands])
         replies = sum([command.replies for command in commands])
         pushes = sum([command.pushes for command in commands])
+        started = time.monotonic()
         (ours, our_pushes), (theirs, their_pushes) = [
             side.ask(request, replies, pushes) for side in self.sides]
+        took = time.monotonic() - started
+        self.slowest = max(self.slowest, took)
         self.history.append(batch)
         at = number = 0
+        emptied = False
         for step in batch:
             size = sum([command.replies for command in step.commands])
+            emptied = emptied or empties(step, ours[at:at + 1], theirs[at:at + 1])
             self.compare_step(step, self.index + number, ours[at:at + size], theirs[at:at + size])
             at += size
             number += len(step.commands)
             if at > len(ours) or at > len(theirs):
                 return False
+        if emptied:
+            self.slowest = took  # no key is older than this batch
         if pushes:
             self.compare_pushes(commands, our_pushes, their_pushes)
         if len(our_pushes) != len(their_pushes):
@@ -296,12 +315,16 @@ class Comparison:
                     self.note(index, done, b"".join(left), b"".join(right))
             else:
                 for one, other in zip(left, right):
-                    if one != other and not same(command.rule, one, other):
+                    if one != other and not same(command.rule, one, other, self.tolerance()):
                         self.note(index, done, one, other)
             index += 1
             at = end
         if step.rule in ("spop", "srandmember"):
             self.compare_random(step, index - len(step.commands), ours, theirs)
+
+    def tolerance(self):
+        """How many seconds two clocks may be apart."""
+        return self.slowest + SLACK_SECONDS
 
     def compare_random(self, step, index, ours, theirs):
         """Random replies must be right by themselves."""
@@ -341,6 +364,13 @@ class Comparison:
         """Both servers empty again, so that one difference is not the reason of the next."""
         for side in self.sides:
             call(side.port, "FLUSHALL")
+        self.slowest = 0.0
+
+
+def empties(step, ours, theirs):
+    """Whether a step has removed all keys from both servers."""
+    return (str(step.commands[0].arguments[0]).upper() in ("FLUSHALL", "FLUSHDB") and
+            ours == theirs == [b"+OK\r\n"])
 
 
 def by_channel(pushes, counts=True):
@@ -354,15 +384,15 @@ def by_channel(pushes, counts=True):
     return channels
 
 
-def lacking(port):
-    """Names of the commands that the server does not know; the required ones must be there."""
+def lacking(port, promised):
+    """Names of the commands that the server does not know; the promised ones must be there."""
     missing = set()
     for name in REQUIRED + EXTRA:
         arguments = [name] + (["x"] * 9 if name in ("FLUSHALL", "FLUSHDB", "RESET", "QUIT") else [])
         if name != "QUIT" and call(port, *arguments).startswith(b"-ERR unknown command"):
             missing.add(name)
-    if missing & set(REQUIRED):
-        raise AssertionError(f"unknown to the server: {sorted(missing & set(REQUIRED))}")
+    if missing & set(promised):
+        raise AssertionError(f"unknown to the server: {sorted(missing & set(promised))}")
     return missing
 
 
@@ -372,6 +402,7 @@ def lacking(port):
 def differs(ours, theirs, commands):
     """Whether the last of the commands, on empty servers, is answered differently."""
     replies = []
+    started = time.monotonic()
     for port in (ours, theirs):
         call(port, "FLUSHALL")
         with Connection(port) as connection:
@@ -379,8 +410,9 @@ def differs(ours, theirs, commands):
             count = sum(c.replies + c.pushes for c in commands)
             last = commands[-1].replies + commands[-1].pushes
             replies.append(connection.exchange(request, count)[-last:])
+    seconds = time.monotonic() - started + SLACK_SECONDS
     return len(replies[0]) != len(replies[1]) or any(
-        not same(commands[-1].rule, a, b) for a, b in zip(*replies))
+        not same(commands[-1].rule, a, b, seconds) for a, b in zip(*replies))
 
 
 def shrink(ours, theirs, commands, seconds=20):
@@ -423,9 +455,14 @@ def reproduction(comparison, difference, ours, theirs):
 # ---- self-test -----------------------------------------------------------------------------------
 
 
-def planted(reply, way, ordered):
-    """A reply that differs a little: another digit, letter, length, kind or order."""
+def planted(reply, way, rule):
+    """A reply that differs a little: another digit, letter, length, kind or order; a time that is
+    only some seconds off."""
     kind, content = reply[:1], reply[1:-2]
+    if kind == b":" and rule in TIME_UNITS and int(content) >= 0:
+        shift = SHIFT_SECONDS * TIME_UNITS[rule]
+        down = way == 0 and int(content) > shift
+        return b":%d\r\n" % (int(content) + (-shift if down else shift))
     if kind in b":(":
         return kind + b"%d\r\n" % (int(content) + 100000000)
     if kind == b",":
@@ -441,10 +478,10 @@ def planted(reply, way, ordered):
         if len(body) == 2:
             return b"$-1\r\n"
         return head + b"\r\n" + bytes([body[0] ^ 0x80]) + body[1:]
-    return planted_aggregate(reply, way, ordered)
+    return planted_aggregate(reply, way, rule)
 
 
-def planted_aggregate(reply, way, ordered):
+def planted_aggregate(reply, way, rule):
     """An array that lacks an item, has two in the wrong order, or has one that is different."""
     kind = reply[:1]
     at = reply.index(b"\r\n") + 2
@@ -457,10 +494,10 @@ def planted_aggregate(reply, way, ordered):
         return kind + b"1\r\n:1\r\n" if kind != b"%" else kind + b"1\r\n:1\r\n:1\r\n"
     if way == 0 and kind in b"*~":
         items.pop(0)
-    elif way == 1 and kind == b"*" and ordered and items[0] != items[-1]:
+    elif way == 1 and kind == b"*" and rule == "exact" and items[0] != items[-1]:
         items[0], items[-1] = items[-1], items[0]
     else:
-        items[-1] = planted(items[-1], way, ordered)
+        items[-1] = planted(items[-1], way, "any")
     return kind + b"%d\r\n" % (len(items) // (1 + (kind == b"%"))) + b"".join(items)
 
 
@@ -523,13 +560,33 @@ class Planted(Comparison):
     """A comparison that expects differences, and goes on after them: the servers are as before,
     only a reply was changed on the way."""
 
+    PROMISED = REQUIRED
+
+    def __init__(self, ours, theirs, seed, step_of):
+        super().__init__(ours, theirs, seed)
+        self.step_of = step_of  # command -> the first one of its step
+        self.found = set()  # steps
+        self.too_slow = set()  # steps whose clocks were so far apart that a shift is not seen
+
+    def note(self, index, commands, ours, theirs, why="the replies differ"):
+        self.found.add(self.step_of[index])
+
+    def compare(self, batch):
+        before = self.slowest
+        complete = super().compare(batch)
+        if max(before, self.slowest) + SLACK_SECONDS >= SHIFT_SECONDS:
+            count = sum(len(step.commands) for step in batch)
+            self.too_slow |= set(self.step_of[self.index:self.index + count])
+        return complete
+
     def start_over(self):
         """Nothing has to be mended."""
 
 
-def plan_of(seed, missing, count, one_in):
-    """Reply numbers to change, each with the number of its step's first command and whether order
-    matters in it, and the same number for each command. None whose text may differ is changed."""
+def plan_of(seed, missing, count, one_in, times):
+    """Reply numbers to change, each with the number of its step's first command and the rule it is
+    compared by; and that first number for each command. None whose text may differ is changed. With
+    `times` it is only replies about times."""
     chooser = random.Random(seed + 1)
     plan, number, index, due = {}, 0, 0, chooser.randrange(one_in)
     step_of = []
@@ -539,10 +596,12 @@ def plan_of(seed, missing, count, one_in):
         start = index
         for command in step.commands:
             total = command.replies + command.pushes
-            open_text = command.rule in ("kind", "hello") or command.pushes
-            if number >= due and total and not open_text:
-                plan[number] = (start, command.rule == "exact")
-                due = number + 1 + chooser.randrange(2 * one_in)
+            fits = command.rule not in ("kind", "hello") and not command.pushes
+            if times:
+                fits = command.rule in TIME_UNITS and chooser.randrange(one_in) == 0
+            if number >= due and total and fits:
+                plan[number] = (start, command.rule)
+                due = number + 1 + (0 if times else chooser.randrange(2 * one_in))
             number += total
             index += 1
             step_of.append(start)
@@ -550,21 +609,22 @@ def plan_of(seed, missing, count, one_in):
             return plan, step_of
 
 
-def self_test(seed, count, one_in=10000):
+def self_test(seed, count, one_in=10000, times=False):
     """Plants differences and looks whether they are found, each at its step, and nothing else.
     Returns (number planted, what was missed, what was found without having been planted)."""
     servers_ = [Redis(), Redis()]
     try:
-        missing = lacking(servers_[0].port)
-        plan, step_of = plan_of(seed, missing, count, one_in)
+        missing = lacking(servers_[0].port, REQUIRED)
+        plan, step_of = plan_of(seed, missing, count, one_in, times)
         proxy = Proxy(servers_[0].port, {})
-        comparison = Planted(proxy.own_port, servers_[1].port, seed)
+        comparison = Planted(proxy.own_port, servers_[1].port, seed, step_of)
         proxy.number, proxy.plan = 0, plan
-        found = set()
-        comparison.note = lambda index, *_: found.add(step_of[index])
         comparison.run(count)
         expected = {index for index, _ in plan.values() if index < comparison.index}
-        return len(expected), sorted(expected - found), sorted(found - expected)
+        shifted = {index for index, rule in plan.values() if rule in TIME_UNITS}
+        excused = shifted & comparison.too_slow
+        return (len(expected - excused), sorted(expected - excused - comparison.found),
+                sorted(comparison.found - expected))
     finally:
         for server in servers_:
             server.stop()
@@ -594,10 +654,12 @@ def main():
     parser.add_argument("--theirs", type=int, help="port of a redis-server")
     parser.add_argument("--shrink", action="store_true", help="look for the shortest way there")
     parser.add_argument("--self-test", action="store_true")
+    parser.add_argument("--times", action="store_true", help="with --self-test")
     options = parser.parse_args()
     started = time.monotonic()
     if options.self_test:
-        number, missed, wrong = self_test(options.seed, options.count)
+        number, missed, wrong = self_test(options.seed, options.count,
+                                           2 if options.times else 10000, options.times)
         print(f"{number} planted, missed {missed}, found besides {wrong}, "
               f"{time.monotonic() - started:.1f} s")
         return 1 if missed or wrong or number == 0 else 0

@@ -530,10 +530,52 @@ START_TEST(a_strategy_of_the_program_is_set_before_the_start) {
                      0); /* before the start, too */
     ck_assert_int_eq(weft_runtime_start(runtime), 0);
     ck_assert_int_eq(weft_strategy_set(runtime, first_node, &calls), -EALREADY);
+    ck_assert_uint_eq(atomic_load(&calls), 0);
     ck_assert_int_eq(weft_owner_node(runtime, 5, "chat", &node), 0);
+    ck_assert_uint_gt(atomic_load(&calls), 0);
     ck_assert(strcmp(node, "local") == 0);
     ck_assert_int_eq(weft_runtime_stop(runtime, 30 * S_NS), 0);
     ck_assert_int_eq(weft_runtime_destroy(&runtime), 0);
+}
+END_TEST
+
+/* Gives the shard the cookie points to, and no other, to the node behind the last one. */
+static uint32_t one_is_nobodys(void *cookie, uint32_t shard, const char *capability,
+                               const weft_shard_node *nodes, uint32_t count) {
+    (void)capability;
+    (void)nodes;
+    return shard == *(const uint32_t *)cookie ? count : 0;
+}
+
+/* Whoever asks is told the same. */
+START_TEST(a_shard_that_a_strategy_gives_to_no_node_has_no_actors) {
+    static char ids[2][40] = {"mine", "an id that is too long for its entry"};
+    const char *lost = ids[_i], *node = NULL;
+    uint32_t nobodys = 0;
+    weft_config config = rig_config(1);
+    struct vrig vrig = {0};
+    weft_type_def def = cell_def("cell");
+    ck_assert_int_eq(weft_runtime_create(&config, &vrig.rig.runtime), 0);
+    weft_runtime *runtime = vrig.rig.runtime;
+    nobodys = weft_shard_for(runtime, lost, strlen(lost));
+    ck_assert_int_eq(weft_strategy_set(runtime, one_is_nobodys, &nobodys), 0);
+    vrig.cell = rig_type(&vrig.rig, &def);
+    vrig.chat = vrig_capability(&vrig, "chat");
+    ck_assert_int_eq(weft_runtime_start(runtime), 0);
+    ck_assert_int_eq(weft_owner_node(runtime, nobodys, "chat", &node), -EINVAL);
+    ck_assert_ptr_null(node);
+    weft_vrequest request = message(&vrig, lost, TAG_ADD, NULL);
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(try_ask(&vrig, lost, TAG_ADD, 1), -EINVAL);
+        ck_assert_int_eq(weft_runtime_vcast(runtime, &request, NULL), -EINVAL);
+    }
+    request.flags = WEFT_ONLY_IF_ACTIVE;
+    ck_assert_int_eq(weft_runtime_vcast(runtime, &request, NULL), WEFT_E_INACTIVE);
+    ck_assert_uint_eq(vrig_count(&vrig), 0);
+    ck_assert_int_eq(try_ask(&vrig, "another", TAG_ADD, 1), 0);
+    ck_assert_int_eq(try_ask(&vrig, ids[1 - _i], TAG_ADD, 1), 0);
+    ck_assert_uint_eq(vrig_count(&vrig), 2);
+    vrig_stop(&vrig);
 }
 END_TEST
 
@@ -565,6 +607,7 @@ static Suite *capability_suite(void) {
     tcase_add_test(nodes, one_node_offers_and_owns_everything);
     tcase_add_loop_test(nodes, the_shard_of_an_id_is_that_of_the_configured_hash, 0, 10);
     tcase_add_test(nodes, a_strategy_of_the_program_is_set_before_the_start);
+    tcase_add_loop_test(nodes, a_shard_that_a_strategy_gives_to_no_node_has_no_actors, 0, 2);
     suite_add_tcase(suite, names);
     suite_add_tcase(suite, ends);
     suite_add_tcase(suite, nodes);
