@@ -251,9 +251,10 @@ int weft__stack_pool_init(struct weft__stack_pool *pool, struct weft__core *core
     size_t bytes = weft_max_u64(options->stack_bytes, page_bytes + USABLE_BYTES_MIN);
     bytes = (bytes + page_bytes - 1) & ~(page_bytes - 1);
     uint32_t guarded_max = UINT32_MAX;
+    uint64_t maps_max = 0;
     bool guards_mprotect = options->guards_mprotect || !has_guard_marks(page_bytes);
     if (guards_mprotect) {
-        uint64_t maps_max = options->maps_max != 0 ? options->maps_max : read_maps_max();
+        maps_max = options->maps_max != 0 ? options->maps_max : read_maps_max();
         guarded_max = stacks_of_maps(maps_max);
     }
     uint64_t piece_stacks = weft_min_u64(weft_max_u64(PIECE_BYTES / bytes, 1), PIECE_STACKS_MAX);
@@ -265,6 +266,7 @@ int weft__stack_pool_init(struct weft__stack_pool *pool, struct weft__core *core
         .stacks_max = options->stacks_max != 0 ? options->stacks_max : UINT32_MAX,
         .guards_mprotect = guards_mprotect,
         .guarded_max = guarded_max,
+        .maps_max = maps_max,
         .guarded = options->guarded_shared,
     };
     pool->guarded = pool->guarded == NULL ? &pool->guarded_own : pool->guarded;
@@ -342,6 +344,11 @@ int weft__stack_pool_get(struct weft__stack_pool *pool, struct weft__stack **ret
     }
     *ret_stack = stack;
     return 0;
+}
+
+bool weft__stack_pool_is_spent(const struct weft__stack_pool *pool) {
+    return pool->maps_max != 0 && weft_load32_relaxed(pool->guarded) >= pool->guarded_max &&
+           weft_load32_relaxed(&pool->out) >= weft_load32_relaxed(&pool->mapped);
 }
 
 void weft__stack_pool_put(struct weft__stack_pool *pool, struct weft__stack *stack) {

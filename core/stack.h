@@ -54,6 +54,7 @@ struct weft__stack_pool {
     uint32_t stacks_max;
     bool guards_mprotect;
     uint32_t guarded_max; /* with mprotect: of all pools that share the counter */
+    uint64_t maps_max;    /* what that was computed from; 0: there is no such limit */
     weft_atomic_u32 *guarded;
     /* under lock */
     struct weft__lock lock;
@@ -93,6 +94,8 @@ int weft__stack_pool_init(struct weft__stack_pool *pool, struct weft__core *core
 void weft__stack_pool_fini(struct weft__stack_pool *pool);
 /* A stack without any pages; 0, WEFT_E_LIMIT or -ENOMEM. Any thread. */
 int weft__stack_pool_get(struct weft__stack_pool *pool, struct weft__stack **ret_stack);
+/* Would a get answer WEFT_E_LIMIT for want of mappings? Advisory. Any thread. */
+bool weft__stack_pool_is_spent(const struct weft__stack_pool *pool);
 /* Takes its pages from a stack and the stack back. Any thread. */
 void weft__stack_pool_put(struct weft__stack_pool *pool, struct weft__stack *stack);
 /* Adds the pool's numbers; all that is out counts as in use. Any thread. */

@@ -122,7 +122,7 @@ int server_main(const server *self, int argc, char **argv) {
     rc = value[TLS] == NULL ? 0 : open_tls(self, runtime, value, &tls);
     rc = rc < 0 ? rc : serve(self, runtime, address, tls, &signals);
     weft_tls_unref(tls);
-    /* Closes every connection, after what was written to it has been sent. */
+    /* Closes every connection, when what was written was sent or linger_ns (5 s) is over. */
     if (weft_runtime_stop(runtime, UINT64_C(10000000000)) != 0) {
         fprintf(stderr, "%s: not stopped after 10 s\n", self->name);
         _exit(1); /* its actors still run: whatever they use may not be freed */

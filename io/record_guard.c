@@ -57,9 +57,19 @@ static enum weft__record_fault check_header(struct weft__record_guard *guard) {
         return WEFT__RECORD_ORDER;
     }
     guard->encrypted = guard->encrypted || type == TYPE_APPLICATION;
+    guard->alerted = guard->answered && type == TYPE_ALERT;
     guard->header_used = 0;
     guard->rest = length;
     return WEFT__RECORD_GOOD;
+}
+
+/* A byte of an alert that is read here; the last one ends the stream. */
+static void take_alert(struct weft__record_guard *guard, uint8_t byte) {
+    guard->alert[ALERT_BYTES - guard->rest] = byte;
+    guard->rest--;
+    if (guard->rest == 0) {
+        guard->fault = WEFT__RECORD_ALERT;
+    }
 }
 
 enum weft__record_fault weft__record_guard_check(struct weft__record_guard *guard, const void *data,
@@ -69,6 +79,10 @@ enum weft__record_fault weft__record_guard_check(struct weft__record_guard *guar
     /* At most one round per byte, and one per record where they come whole. */
     while (guard->fault == WEFT__RECORD_GOOD && used < size) {
         size_t left = size - used;
+        if (guard->alerted) {
+            take_alert(guard, bytes[used++]);
+            continue;
+        }
         if (guard->rest > 0) {
             size_t step = guard->rest < left ? guard->rest : left;
             guard->rest -= (uint32_t)step;
@@ -93,6 +107,8 @@ const char *weft__record_fault_text(enum weft__record_fault fault) {
         return "peer sends a record of an impossible length";
     case WEFT__RECORD_ORDER:
         return "peer sends a plain record after encrypted ones";
+    case WEFT__RECORD_ALERT:
+        return "peer refuses";
     default:
         return "records are good";
     }

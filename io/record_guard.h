@@ -9,6 +9,10 @@
  * on an encrypted record without content (CVE-2024-0901), and other lengths make it allocate for
  * nothing. A refused stream stays refused.
  *
+ * A client that refuses the server's certificate may say so in plain, because it has no keys for
+ * sending yet, while the library takes nothing but encrypted records any more. The guard of a server
+ * that has answered therefore keeps plain alerts from the library and reads them itself.
+ *
  * The second function finds the protocols (ALPN) a ClientHello offers, so that the server's order
  * of preference decides: the library takes the client's.
  */
@@ -30,14 +34,18 @@ enum weft__record_fault {
     WEFT__RECORD_VERSION, /* another version in the header */
     WEFT__RECORD_LENGTH,  /* not a length that such a record can have */
     WEFT__RECORD_ORDER,   /* plain again after the peer has begun to encrypt */
+    WEFT__RECORD_ALERT,   /* no fault of the records: a plain alert, see answered */
 };
 
 struct weft__record_guard {
     uint8_t header[WEFT__RECORD_HEADER_BYTES]; /* of the next record, as far as it has come */
     uint8_t header_used;
-    bool encrypted; /* an encrypted record has come */
-    uint8_t fault;  /* enum weft__record_fault; sticks */
-    uint32_t rest;  /* bytes of the current record that are still to come */
+    bool encrypted;   /* an encrypted record has come */
+    bool answered;    /* set by a server that has sent something: plain alerts are read here */
+    bool alerted;     /* the header of such an alert has come: nothing more is for the library */
+    uint8_t alert[2]; /* its level and what it says, with the fault ALERT */
+    uint8_t fault;    /* enum weft__record_fault; sticks */
+    uint32_t rest;    /* bytes of the current record that are still to come */
 };
 
 /* Starts at the first byte of a peer. */

@@ -8,7 +8,8 @@
 enum {
     OPTIONS_KNOWN =
         WEFT_STREAM_HALF_OPEN | WEFT_STREAM_READ_ALWAYS | WEFT_STREAM_DELAY | WEFT_STREAM_PAUSED,
-    STOPPING_LINGER_NS = 250000000, /* how long a runtime that stops waits for a peer */
+    STOPPING_LINGER_NS = 250000000, /* how long a runtime that stops waits for a peer's end */
+    STOPPING_SEND_S = 60,           /* and at most for one that takes what is queued */
     OWED_RETRY_NS = 20000000,
 };
 
@@ -267,11 +268,27 @@ void weft__stream_shaken(struct weft__stream *stream) {
     } /* the next in line begins at the next poll */
 }
 
+/* How long a stream may take when the runtime stops. One that has something to send has what the
+ * program gives the stop, less the time for the peer's end: what was written shall arrive. */
+static uint64_t stopping_linger_ns(const struct weft__stream *stream) {
+    if (stream->state != WEFT__STREAM_OPEN || stream->queue.bytes == 0) {
+        return STOPPING_LINGER_NS;
+    }
+    uint64_t now_ns = weft__io_now(stream->io);
+    uint64_t by_ns = weft_load64_relaxed(&stream->runtime->stop_by_ns);
+    uint64_t left_ns = by_ns > now_ns ? by_ns - now_ns : 0;
+    if (left_ns <= 2 * STOPPING_LINGER_NS) {
+        return STOPPING_LINGER_NS;
+    }
+    return weft_min_u64(left_ns - STOPPING_LINGER_NS, STOPPING_SEND_S * NS_PER_S);
+}
+
 void weft__stream_hurry(struct weft__stream *stream) {
     if (stream->over) {
         return;
     }
-    uint64_t latest_ns = weft__io_now(stream->io) + STOPPING_LINGER_NS;
+    uint64_t latest_ns = weft_add_saturated(
+        weft__io_now(stream->io), weft_min_u64(stream->linger_ns, stopping_linger_ns(stream)));
     stream->close_by_ns = weft_min_u64(stream->close_by_ns, latest_ns);
     weft__stream_alarm(stream);
 }
@@ -287,7 +304,7 @@ void weft__stream_connected(struct weft__stream *stream) {
         (void)calls->option(env, stream->fd, WEFT_IO_NODELAY, 1, NULL); /* Unix: not supported */
     }
     if (stream->keepalive_ns != 0) {
-        uint64_t seconds = stream->keepalive_ns / NS_PER_S + 1;
+        uint64_t seconds = (stream->keepalive_ns - 1) / NS_PER_S + 1;
         (void)calls->option(env, stream->fd, WEFT_IO_KEEPALIVE,
                             (int)weft_min_u64(seconds, INT16_MAX), NULL); /* the kernel's limit */
     }
@@ -382,6 +399,18 @@ void weft__stream_settled(struct weft__stream *stream) {
     }
 }
 
+/* The peer has cut it off, maybe in the middle of a handshake. */
+static void count_reset(struct weft__stream *stream) {
+    if (stream->status != -ECONNRESET) {
+        return;
+    }
+    struct weft__counters *counters = &stream->io->s->counters;
+    weft_counter_add(&counters->io_resets, 1);
+    if (stream->state == WEFT__STREAM_SHAKING) {
+        weft_counter_add(&counters->tls_failures, 1);
+    }
+}
+
 void weft__stream_fail(struct weft__stream *stream, int status) {
     struct weft__io *io = stream->io;
     if (stream->over) {
@@ -393,6 +422,7 @@ void weft__stream_fail(struct weft__stream *stream, int status) {
         bool quiet = status == -ETIMEDOUT && stream->queue.bytes == 0 && stream->early.bytes == 0;
         stream->status = status;
         stream->reset = stream->reset || (status != 0 && !quiet);
+        count_reset(stream);
     }
     weft__stream_shaken(stream);
     if (stream->receiving && !stream->cancelled) {
@@ -431,7 +461,7 @@ void weft__stream_close(struct weft__stream *stream) {
     }
     uint64_t linger_ns = stream->linger_ns;
     if (weft__phase(stream->runtime) >= WEFT__RUNTIME_STOPPING) {
-        linger_ns = weft_min_u64(linger_ns, STOPPING_LINGER_NS);
+        linger_ns = weft_min_u64(linger_ns, stopping_linger_ns(stream));
     }
     stream->close_by_ns = weft_add_saturated(weft__io_now(stream->io), linger_ns);
     weft__stream_alarm(stream);

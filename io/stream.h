@@ -164,7 +164,8 @@ void weft__stream_tell(struct weft__stream *stream, uint32_t event, int status);
 /* Handshakes under way are bounded. True: go; else its turn comes. */
 bool weft__stream_shake(struct weft__stream *stream);
 void weft__stream_shaken(struct weft__stream *stream);
-/* The runtime stops, and its actor has ended: not a whole linger time any more. */
+/* The runtime stops, and it is to close: what is queued has the time of the stop, the peer's end a
+ * moment, and neither more than linger_ns. */
 void weft__stream_hurry(struct weft__stream *stream);
 
 void weft__stream_link(struct weft__stream_list *list, struct weft__stream *stream,

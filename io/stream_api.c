@@ -99,9 +99,27 @@ static int written(struct weft__stream *stream, int result) {
     if (!stream->full) {
         return 0;
     }
-    stream->told_full = true;
     weft__stream_update(stream);
     return WEFT_STREAM_FULL;
+}
+
+/* Who is told that it is full is told when it is so no longer. */
+static int tell_written(struct weft__stream *stream, int result) {
+    stream->told_full = stream->told_full || result == WEFT_STREAM_FULL;
+    return result;
+}
+
+/* Queues a copy of what may be written. As weft_stream_write. */
+static int put(weft_ctx *ctx, struct weft__stream *stream, const void *data, size_t size) {
+    if (stream->state != WEFT__STREAM_OPEN) {
+        return written(stream, weft__stream_queue_copy(stream, &stream->early, data, size));
+    }
+    if (stream->session != NULL) {
+        struct errand errand = {
+            .session = stream->session, .fn = weft__tls_write, .what = data, .size = size};
+        return written(stream, go(ctx, &errand));
+    }
+    return written(stream, weft__stream_queue_copy(stream, &stream->queue, data, size));
 }
 
 int weft_stream_write(weft_ctx *ctx, const void *data, size_t size) {
@@ -117,15 +135,7 @@ int weft_stream_write(weft_ctx *ctx, const void *data, size_t size) {
     if (result != 0 || size == 0) {
         return result != 0 ? result : stream->told_full ? WEFT_STREAM_FULL : 0;
     }
-    if (stream->state != WEFT__STREAM_OPEN) {
-        return written(stream, weft__stream_queue_copy(stream, &stream->early, data, size));
-    }
-    if (stream->session != NULL) {
-        struct errand errand = {
-            .session = stream->session, .fn = weft__tls_write, .what = data, .size = size};
-        return written(stream, go(ctx, &errand));
-    }
-    return written(stream, weft__stream_queue_copy(stream, &stream->queue, data, size));
+    return tell_written(stream, put(ctx, stream, data, size));
 }
 
 int weft_stream_write_buf(weft_ctx *ctx, weft_buf *buf, size_t offset, size_t size) {
@@ -148,7 +158,73 @@ int weft_stream_write_buf(weft_ctx *ctx, weft_buf *buf, size_t offset, size_t si
         return result;
     }
     struct weft__queue *queue = open ? &stream->queue : &stream->early;
-    return written(stream, weft__stream_queue_slice(stream, queue, buf, &slice));
+    return tell_written(stream,
+                        written(stream, weft__stream_queue_slice(stream, queue, buf, &slice)));
+}
+
+/* ---- writing of processes ------------------------------------------------------------------ */
+
+/* What a process writes, and how far it is. */
+struct writing {
+    const unsigned char *data;
+    size_t size;
+    size_t done;
+    uint64_t timeout_ns;
+    uint64_t due_ns; /* 0: not begun to wait */
+};
+
+/* Bytes that may be queued before it is full. */
+static uint64_t room_of(const struct weft__stream *stream) {
+    uint64_t queued = stream->queue.bytes + stream->early.bytes;
+    return stream->full || queued >= stream->send_high ? 0 : stream->send_high - queued;
+}
+
+/* Suspends the process until the stream is full no longer. As weft__process_await_writable. */
+static int wait_writable(weft_ctx *ctx, struct weft__stream *stream, struct writing *writing) {
+    if (writing->timeout_ns == 0) {
+        return -ETIMEDOUT;
+    }
+    if (writing->due_ns == 0) {
+        writing->due_ns = weft__due_ns(ctx->runner, writing->timeout_ns);
+    }
+    stream->full = true;
+    stream->told_full = true;
+    weft__stream_update(stream);
+    return stream->over ? -EPIPE : weft__process_await_writable(ctx->ext->process, writing->due_ns);
+}
+
+static int write_all(weft_ctx *ctx, struct weft__stream *stream, struct writing *writing) {
+    int result;
+    do { /* bounded by the bytes and the time */
+        result = stream->over || stream->write_over || stream->failing ? -EPIPE : 0;
+        size_t left = writing->size - writing->done;
+        size_t part = (size_t)weft_min_u64(weft_min_u64(left, room_of(stream)), UINT32_MAX);
+        if (result == 0 && part != 0) {
+            result = put(ctx, stream, writing->data + writing->done, part);
+            writing->done += result >= 0 ? part : 0;
+            result = result > 0 ? 0 : result; /* that it is full now matters to what is left */
+        } else if (result == 0 && left != 0) {
+            result = wait_writable(ctx, stream, writing);
+        }
+    } while (result == 0 && writing->done < writing->size);
+    return result;
+}
+
+int weft_stream_write_wait(weft_ctx *ctx, const void *data, size_t size, uint64_t timeout_ns,
+                           size_t *ret_written) {
+    struct writing writing = {.data = data, .size = size, .timeout_ns = timeout_ns};
+    struct weft__stream *stream = NULL;
+    int result = weft_is_process(ctx) ? find_open(ctx, &stream) : -EPERM;
+    if (result == 0 && data == NULL && size != 0) {
+        result = -EINVAL;
+    }
+    if (result == 0) {
+        result = write_all(ctx, stream, &writing);
+    }
+    if (ret_written != NULL) {
+        *ret_written = writing.done;
+    }
+    return result;
 }
 
 /* ---- ending -------------------------------------------------------------------------------- */

@@ -181,6 +181,9 @@ static void send_end(struct weft__stream *stream) {
         return;
     }
     weft__stream_check_ends(stream);
+    if (stream->closing && weft__phase(stream->runtime) >= WEFT__RUNTIME_STOPPING) {
+        weft__stream_hurry(stream); /* only the peer's end is awaited from here on */
+    }
 }
 
 static void sent(weft_io_op *op, const weft_io_result *result);

@@ -249,6 +249,24 @@ static int make_client(struct maker *maker) {
     return result;
 }
 
+/* Refuses a key that the library takes and then cannot sign a handshake with. What cannot be read
+ * here the library refuses itself. */
+static int check_key(struct maker *maker) {
+    const struct weft__tls_bytes *leaf = &maker->context->certificate;
+    struct weft__tls_parts parts;
+    if (!weft__tls_parts_find(leaf->bytes, leaf->size, &parts) ||
+        !weft__tls_key_is_pss(parts.key)) {
+        return 0;
+    }
+    struct weft__tls_cause cause = {
+        .status = WEFT_E_TLS,
+        .alert = -1,
+        .what = "key for RSASSA-PSS only is not supported (a common RSA key is):",
+        .subject = maker->options->cert_file,
+    };
+    return weft__tls_tell(maker->error, &cause);
+}
+
 /* Reads or generates, and keeps what weft_tls_certificate and weft_tls_fingerprint tell. */
 static int make_identity(struct maker *maker) {
     const weft_tls_options *options = maker->options;
@@ -269,6 +287,10 @@ static int make_identity(struct maker *maker) {
         return result;
     }
     result = weft__tls_leaf(maker->core, &maker->chain, &context->certificate, maker->error);
+    if (result != 0) {
+        return result;
+    }
+    result = check_key(maker);
     if (result != 0) {
         return result;
     }

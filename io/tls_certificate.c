@@ -13,7 +13,6 @@
 #ifdef WEFT_TLS
 
 #include "io/tls_config.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -240,13 +239,6 @@ bool weft__tls_key_fits(struct weft__core *core, const struct weft__tls_bytes *k
 }
 
 /* ---- a generated certificate --------------------------------------------------------------- */
-
-size_t weft__tls_address(const char *name, unsigned char ret_address[16]) {
-    if (inet_pton(AF_INET, name, ret_address) == 1) {
-        return 4;
-    }
-    return inet_pton(AF_INET6, name, ret_address) == 1 ? 16 : 0;
-}
 
 static size_t put_header(unsigned char *at, unsigned char tag, size_t length) {
     at[0] = tag;

@@ -21,6 +21,7 @@
 #include "core/core.h"
 #include "core/text.h"
 #include "io/tls.h"
+#include "io/tls_name.h"
 
 enum {
     WEFT__TLS_MAGIC = 0x746c7331,
@@ -101,9 +102,6 @@ int weft__tls_to_pem(struct weft__core *core, const struct weft__tls_bytes *cert
  * does check, and for what cannot be read, which it has refused before. */
 bool weft__tls_key_fits(struct weft__core *core, const struct weft__tls_bytes *key,
                         const struct weft__tls_bytes *certificate);
-
-/* An address as 4 or 16 bytes; 0 when name is none. */
-size_t weft__tls_address(const char *name, unsigned char ret_address[16]);
 
 /* ---- tls_error.c --------------------------------------------------------------------------- */
 

@@ -19,7 +19,6 @@
 #include "io/record_guard.h"
 #include "io/tls_config.h"
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <wolfssl/wolfcrypt/hash.h>
 
@@ -32,6 +31,7 @@ enum {
     HELLO_BYTES_MAX = WEFT__RECORD_HEADER_BYTES + WEFT__RECORD_PLAIN_MAX,
     LABEL_BYTES_MAX = 53,    /* of an exporter; what the library's buffer takes with SHA-384 */
     SECRET_BYTES_MAX = 8160, /* 255 blocks of SHA-256 */
+    ALERT_CLOSE = 0,
     ALERT_UNEXPECTED_MESSAGE = 10,
     ALERT_INTERNAL_ERROR = 80,
     ALERT_NO_PROTOCOL = 120,
@@ -47,6 +47,8 @@ struct weft__tls_session {
     bool ended;       /* ours has gone */
     bool spoken;      /* something was emitted */
     bool hello_known; /* the first record of a client was looked at, or need not be */
+    bool named;       /* the certificate is for name */
+    bool misnamed;    /* its chain is good, and it is for another name */
     struct weft__record_guard guard;
     weft_tls *tls;
     struct weft__core *core;
@@ -137,12 +139,15 @@ static int fail_library(struct weft__tls_session *session, int library) {
     if (library == FATAL_ERROR && alerts.last_rx.code >= 0) {
         return fail_refused(session, alerts.last_rx.code);
     }
+    if (library == VERIFY_CERT_ERROR && session->misnamed) {
+        library = DOMAIN_NAME_MISMATCH; /* on_verify has said so */
+    }
     int alert = alerts.last_tx.code;
     if (alert < 0 && session->server && !session->spoken) {
         alert = weft__tls_alert_of(library);
         emit_plain_alert(session, alert);
     }
-    bool named = library == DOMAIN_NAME_MISMATCH || library == IPADDR_MISMATCH;
+    bool named = library == DOMAIN_NAME_MISMATCH;
     struct weft__tls_cause cause = {
         .status = weft__tls_status(library),
         .library = library,
@@ -284,8 +289,19 @@ static int on_send(WOLFSSL *ssl, char *buffer, int size, void *cookie) {
     return size;
 }
 
-/* Is shown every certificate of the peer; the leaf is the only way to its bytes that works with
- * every kind of key and every build of the library. 1 goes on, 0 refuses. */
+/* Whether the leaf is for the name that is wanted, if one is. */
+static bool check_name(struct weft__tls_session *session) {
+    struct weft__tls_parts parts;
+    session->named = session->name[0] == '\0' ||
+                     (weft__tls_parts_find(session->peer.bytes, session->peer.size, &parts) &&
+                      weft__tls_name_fits(parts.names, session->name));
+    session->misnamed = !session->named;
+    return session->named;
+}
+
+/* Is shown every certificate of the peer, the leaf last, when its chain is verified; the leaf is the
+ * only way to its bytes that works with every kind of key and every build of the library. 1 goes on,
+ * 0 refuses, and the library tells the peer. */
 static int on_verify(int good, WOLFSSL_X509_STORE_CTX *store) {
     struct weft__tls_session *session = store->userCtx;
     weft_assert(session->magic == SESSION_MAGIC);
@@ -301,20 +317,16 @@ static int on_verify(int good, WOLFSSL_X509_STORE_CTX *store) {
         session->peer.size = size;
         memcpy(session->peer.bytes, store->certs[0].buffer, size);
     }
-    return verifies ? good : 1;
+    if (!verifies) {
+        return 1;
+    }
+    if (good && store->error_depth == 0 && !session->server) {
+        return check_name(session) ? 1 : 0;
+    }
+    return good;
 }
 
 /* ---- opening and closing ----------------------------------------------------------------------- */
-
-/* An IPv6 address as the library writes those of certificates: "2001:0DB8:0000:...". */
-static void spell_address(const unsigned char address[16], char *ret_text, size_t size) {
-    size_t used = 0;
-    for (uint32_t i = 0; i < 8 && used < size; i++) {
-        int put = snprintf(ret_text + used, size - used, i == 0 ? "%02X%02X" : ":%02X%02X",
-                           address[2 * i], address[2 * i + 1]);
-        used += (size_t)put;
-    }
-}
 
 /* The name a client wants to see, and says in SNI, which has no addresses. */
 static int set_name(struct weft__tls_session *session, const char *name) {
@@ -330,18 +342,9 @@ static int set_name(struct weft__tls_session *session, const char *name) {
     }
     memcpy(session->name, name, length);
     session->name[length] = '\0';
-    char spelled[NAME_BYTES];
-    memcpy(spelled, session->name, length + 1);
-    size_t address_size = weft__tls_address(session->name, address);
-    if (address_size == 16) {
-        spell_address(address, spelled, sizeof(spelled));
-    }
-    if (session->context->client_verifies &&
-        wolfSSL_check_domain_name(session->ssl, spelled) != WOLFSSL_SUCCESS) {
-        return fail_library(session, MEMORY_E);
-    }
-    if (address_size == 0 && wolfSSL_UseSNI(session->ssl, WOLFSSL_SNI_HOST_NAME, session->name,
-                                            (word16)length) != WOLFSSL_SUCCESS) {
+    if (weft__tls_address(session->name, address) == 0 &&
+        wolfSSL_UseSNI(session->ssl, WOLFSSL_SNI_HOST_NAME, session->name, (word16)length) !=
+            WOLFSSL_SUCCESS) {
         return fail_library(session, MEMORY_E);
     }
     return 0;
@@ -450,7 +453,16 @@ int weft__tls_feed(struct weft__tls_session *session, const void *data, size_t s
     if (session->failed) {
         return session->error.status;
     }
+    session->guard.answered = session->server && session->spoken;
     enum weft__record_fault fault = weft__record_guard_check(&session->guard, data, size);
+    if (fault == WEFT__RECORD_ALERT) {
+        int alert = session->guard.alert[1];
+        return alert == ALERT_CLOSE ? fail_library(session, ZERO_RETURN)
+                                    : fail_refused(session, alert);
+    }
+    if (session->guard.alerted && fault == WEFT__RECORD_GOOD) {
+        return 0; /* the session fails when the rest of it has come: no use of what came before */
+    }
     if (fault != WEFT__RECORD_GOOD) {
         return fail_with(session, ALERT_UNEXPECTED_MESSAGE, weft__record_fault_text(fault), NULL);
     }
@@ -501,6 +513,9 @@ static int finish_handshake(struct weft__tls_session *session) {
     fill_info(session);
     if (verifies && session->peer.bytes == NULL) {
         return fail_library(session, NO_PEER_CERT);
+    }
+    if (verifies && !session->server && !session->named) {
+        return fail_library(session, DOMAIN_NAME_MISMATCH); /* the library has not shown the leaf */
     }
     if (options->alpn_required && session->info.alpn[0] == '\0') {
         return fail_with(session, ALERT_NO_PROTOCOL, "peer takes no application protocol of",

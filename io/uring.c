@@ -111,6 +111,11 @@ static void uring_destroy(weft_env *env, void *handle) {
     free(driver);
 }
 
+static int uring_reserve(weft_env *env, void *handle, uint32_t ring_count) {
+    (void)env;
+    return weft__uring_buffers_reserve(driver_of(handle), ring_count);
+}
+
 static int uring_attach(weft_env *env, void *handle, const weft_io_host *host) {
     (void)env;
     struct weft__uring *driver = driver_of(handle);
@@ -336,6 +341,7 @@ static const weft_env_io table = {
     .driver_park = uring_park,
     .driver_wake = uring_wake,
     .driver_fd = uring_fd,
+    .reserve = uring_reserve,
     .attach = uring_attach,
     .detach = uring_detach,
     .submit = uring_submit,

@@ -7,7 +7,8 @@
  * alone. A driver that is only slept on never enables its ring.
  *
  * Receive buffers come from the host and are laid into a ring that the kernel picks from when data
- * is there. Each is named by a small id, the slot that holds its address. A completion empties a
+ * is there. That ring is locked memory and so made together with the other: a limit then shows when
+ * a runtime is created, which can still take epoll, and not at a scheduler's first socket. Each is named by a small id, the slot that holds its address. A completion empties a
  * slot; empty slots are filled again before the owner polls or sleeps, while there are receives.
  */
 #ifdef WEFT_URING
@@ -22,16 +23,24 @@
 
 enum { BUFFER_GROUP = 0, BUFFER_BYTES_MAX = 1 << 30, PAGE_BYTES = 4096 };
 
-int weft__uring_ring_init(struct io_uring *ring, unsigned entries, unsigned completions) {
+/* Sleeps a little longer each time. False: that was enough. */
+static bool wait_for_memory(size_t turn) {
     static const int waits_ms[] = {1, 2, 4, 8, 16, 32, 64, 64};
+    if (turn == sizeof(waits_ms) / sizeof(waits_ms[0])) {
+        return false;
+    }
+    (void)poll(NULL, 0, waits_ms[turn]); /* a short sleep is fine as well */
+    return true;
+}
+
+int weft__uring_ring_init(struct io_uring *ring, unsigned entries, unsigned completions) {
     int result = -ENOMEM;
-    for (size_t i = 0;; i++) { /* bounded by the waits */
+    for (size_t turn = 0;; turn++) { /* bounded by the waits */
         struct io_uring_params params = {.flags = WEFT__URING_FLAGS, .cq_entries = completions};
         result = io_uring_queue_init_params(entries, ring, &params);
-        if (result != -ENOMEM || i == sizeof(waits_ms) / sizeof(waits_ms[0])) {
+        if (result != -ENOMEM || !wait_for_memory(turn)) {
             return result;
         }
-        (void)poll(NULL, 0, waits_ms[i]); /* a short sleep is fine as well */
     }
 }
 
@@ -54,27 +63,8 @@ int weft__uring_enable(struct weft__uring *driver) {
     return 0;
 }
 
-static int allocate(struct weft__uring_buffers *buffers, uint32_t count) {
-    size_t bytes = count * sizeof(struct io_uring_buf);
-    bytes = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    buffers->ring = aligned_alloc(PAGE_BYTES, bytes);
-    buffers->slots = calloc(count, sizeof(*buffers->slots));
-    buffers->free_ids = calloc(count, sizeof(*buffers->free_ids));
-    if (buffers->ring == NULL || buffers->slots == NULL || buffers->free_ids == NULL) {
-        return -ENOMEM;
-    }
-    (void)memset(buffers->ring, 0, bytes);
-    buffers->ring_bytes = bytes;
-    for (uint32_t i = 0; i < count; i++) {
-        buffers->free_ids[i] = (uint16_t)(count - 1 - i);
-    }
-    buffers->free_count = count;
-    buffers->count = count;
-    return 0;
-}
-
 static void release(struct weft__uring_buffers *buffers) {
-    for (uint32_t i = 0; i < buffers->count; i++) {
+    for (uint32_t i = 0; buffers->slots != NULL && i < buffers->count; i++) {
         weft_buf_unref(buffers->slots[i]);
     }
     free(buffers->ring);
@@ -83,31 +73,69 @@ static void release(struct weft__uring_buffers *buffers) {
     *buffers = (struct weft__uring_buffers){0};
 }
 
-int weft__uring_buffers_init(struct weft__uring *driver, const weft_io_host *host) {
+int weft__uring_buffers_reserve(struct weft__uring *driver, uint32_t count) {
     struct weft__uring_buffers *buffers = &driver->buffers;
-    if (host->ring_count > WEFT__URING_RING_MAX || !weft_is_pow2(host->ring_count)) {
+    if (count > WEFT__URING_RING_MAX || !weft_is_pow2(count) || buffers->ring != NULL) {
         return -EINVAL;
     }
-    int result = allocate(buffers, host->ring_count);
-    if (result == 0) {
+    size_t bytes = count * sizeof(struct io_uring_buf);
+    bytes = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    buffers->ring = aligned_alloc(PAGE_BYTES, bytes);
+    if (buffers->ring == NULL) {
+        return -ENOMEM;
+    }
+    (void)memset(buffers->ring, 0, bytes);
+    buffers->count = count;
+    int result = -ENOMEM;
+    for (size_t turn = 0;; turn++) { /* bounded by the waits */
         struct io_uring_buf_reg registration = {
             .ring_addr = (uint64_t)(uintptr_t)buffers->ring,
-            .ring_entries = host->ring_count,
+            .ring_entries = count,
             .bgid = BUFFER_GROUP,
         };
         result = io_uring_register_buf_ring(&driver->ring, &registration, 0);
+        if (result != -ENOMEM || driver->enabled || !wait_for_memory(turn)) {
+            break; /* an owner does not wait: it may be a scheduler */
+        }
     }
     if (result < 0) {
         release(buffers);
+    }
+    return result;
+}
+
+int weft__uring_buffers_init(struct weft__uring *driver, const weft_io_host *host) {
+    struct weft__uring_buffers *buffers = &driver->buffers;
+    int result = 0;
+    if (buffers->ring == NULL) {
+        result = weft__uring_buffers_reserve(driver, host->ring_count);
+    } else if (buffers->count != host->ring_count) {
+        result = -EINVAL;
+    }
+    if (result != 0) {
         return result;
     }
+    uint32_t count = buffers->count;
+    buffers->slots = calloc(count, sizeof(*buffers->slots));
+    buffers->free_ids = calloc(count, sizeof(*buffers->free_ids));
+    if (buffers->slots == NULL || buffers->free_ids == NULL) {
+        free(buffers->slots);
+        free(buffers->free_ids);
+        buffers->slots = NULL;
+        buffers->free_ids = NULL;
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        buffers->free_ids[i] = (uint16_t)(count - 1 - i);
+    }
+    buffers->free_count = count;
     buffers->host = host;
     return 0;
 }
 
 void weft__uring_buffers_fini(struct weft__uring *driver) {
     struct weft__uring_buffers *buffers = &driver->buffers;
-    if (buffers->host == NULL) {
+    if (buffers->ring == NULL) {
         return;
     }
     weft_assert(driver->receives == 0); /* the kernel would write into memory of others */

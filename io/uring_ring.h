@@ -47,10 +47,9 @@ struct weft__uring_args {
 
 /* The ring of receive buffers: a buffer id names a slot, an empty slot is on the free list. */
 struct weft__uring_buffers {
-    const weft_io_host *host; /* NULL: not attached */
-    struct io_uring_buf_ring *ring;
-    size_t ring_bytes;
-    weft_buf **slots;
+    const weft_io_host *host;       /* NULL: not attached */
+    struct io_uring_buf_ring *ring; /* NULL: not reserved */
+    weft_buf **slots;               /* from attaching on, as the next two */
     uint16_t *free_ids;
     uint32_t free_count;
     uint32_t count;
@@ -85,6 +84,10 @@ struct weft__uring_outcome {
 /* A disabled ring; tries again for up to 0.2 s when the kernel is short of memory, because that of
  * rings given up is returned late. 0 or -errno. */
 int weft__uring_ring_init(struct io_uring *ring, unsigned entries, unsigned completions);
+
+/* Makes the ring of receive buffers, empty, which counts as locked memory too. Tries again as above.
+ * Any thread before there is an owner, then the owner. 0 or -errno. */
+int weft__uring_buffers_reserve(struct weft__uring *driver, uint32_t count);
 
 /* Makes the calling thread the owner, once. 0 or -errno. */
 int weft__uring_enable(struct weft__uring *driver);

@@ -7,7 +7,11 @@
 #include "sched/bonds.h"
 #include "sched/chain.h"
 #include "sched/tracing.h"
+#include <errno.h>
 #include <string.h>
+#include <weft/stream.h>
+
+#define TELL_EVERY_NS (UINT64_C(10) * 1000 * 1000 * 1000) /* that there is no stack */
 
 enum { PAGE_BYTES = 4096 }; /* stacks are counted in these; they are whole pages of any size */
 
@@ -148,6 +152,8 @@ static bool is_wanted(const struct weft__process *process, const weft_msg *msg) 
         return true;
     case WEFT__WAIT_MATCH:
         return process->match(msg, process->match_arg);
+    case WEFT__WAIT_WRITABLE:
+        return msg->weft__kind == WEFT_MSG_IO && msg->weft__tag == WEFT_IO_WRITABLE;
     case WEFT__WAIT_TOKEN:
         return (msg->weft__kind == WEFT_MSG_REPLY || msg->weft__kind == WEFT_MSG_DONE ||
                 msg->weft__kind == WEFT_MSG_TIMER) &&
@@ -190,6 +196,14 @@ static void unsave_over(struct weft__scheduler *s, struct weft__process *process
     weft__msg_free(s->runtime, s, msg);
 }
 
+/* What happened to its stream or socket is with the process now: one may read on. */
+static WEFT_NOINLINE void tell_handled(struct weft_ctx *ctx, const weft_msg *msg) {
+    struct weft__attachment *attachment = ctx->ext->attachment;
+    if (attachment != NULL) {
+        (void)attachment->calls->handled(attachment, msg->weft__tag, msg->weft__size);
+    }
+}
+
 weft_msg *weft__process_find(struct weft__scheduler *s, struct weft__process *process) {
     weft_msg *before = NULL;
     uint32_t index = process->saved;
@@ -208,6 +222,9 @@ weft_msg *weft__process_find(struct weft__scheduler *s, struct weft__process *pr
             }
             if (weft_unlikely(weft__is_traced(process->ctx)) && msg->weft__kind != WEFT_MSG_REPLY) {
                 trace_found(process->ctx, msg);
+            }
+            if (msg->weft__kind == WEFT_MSG_IO) {
+                tell_handled(process->ctx, msg);
             }
             return msg;
         }
@@ -326,6 +343,10 @@ static int answer_of(struct weft__process *process, enum weft__wait wait, weft_m
     if (wait == WEFT__WAIT_TIME || wait == WEFT__WAIT_MANY) {
         return 0;
     }
+    if (wait == WEFT__WAIT_WRITABLE && found != NULL) {
+        weft_msg_release(process->ctx, &found);
+        return 0;
+    }
     if (found == NULL) {
         return -ETIMEDOUT;
     }
@@ -409,9 +430,11 @@ static int reply_arrived(struct weft__scheduler *s, struct weft__process *proces
     struct weft_ctx *ctx = process->ctx;
     if (reference == process->time_ref) {
         process->time_ref = 0;
+        process->answer = weft_msg_status(msg); /* cancelled, or out of time */
         s->msg = NULL;
         weft__msg_done(s, ctx, msg);
-        return end_wait(s, process, NULL);
+        return process->wait == WEFT__WAIT_WRITABLE ? end_answered(s, process)
+                                                    : end_wait(s, process, NULL);
     }
     if (weft_msg_status(msg) != 0 || process->ret_msg == NULL) { /* nobody wants to have it */
         process->answer = weft_msg_status(msg);
@@ -500,7 +523,12 @@ int weft__process_receive(weft_ctx *ctx, void *state, weft_msg *msg) {
     bool wanted = process->wanted == msg || arrives(s, process, msg);
     process->wanted = NULL;
     if (!wanted) {
+        bool closed = msg->weft__kind == WEFT_MSG_IO && msg->weft__tag == WEFT_IO_CLOSED;
         save(s, process, msg, COUNTED);
+        if (closed && process->wait == WEFT__WAIT_WRITABLE) {
+            process->answer = -EPIPE;
+            return end_answered(s, process);
+        }
         return WEFT_CONTINUE;
     }
     if (msg->weft__kind == WEFT_MSG_REPLY &&
@@ -634,10 +662,50 @@ void weft__stack_pools_fini(weft_runtime *runtime) {
     }
 }
 
+/* Says why there are no more processes, when that has not been said for some time. */
+static WEFT_NOINLINE void log_limit(weft_runtime *runtime, const struct weft__stack_pool *pool) {
+    uint64_t now_ns = weft__now(&runtime->core);
+    uint64_t told_ns = weft_load64_relaxed(&runtime->stacks_told_ns);
+    if ((told_ns != 0 && now_ns < weft_add_saturated(told_ns, TELL_EVERY_NS)) ||
+        !weft_cas64_acq_rel(&runtime->stacks_told_ns, &told_ns, now_ns | 1)) {
+        return;
+    }
+    weft_log_field fields[] = {
+        {.key = "stacks_max", .kind = WEFT_LOG_U64, .u64 = pool->guarded_max},
+        {.key = "max_map_count", .kind = WEFT_LOG_U64, .u64 = pool->maps_max},
+        {.key = "reason",
+         .kind = WEFT_LOG_TEXT,
+         .text = "each process takes two mappings where the kernel has no guard marks"},
+        {.key = "remedy",
+         .kind = WEFT_LOG_TEXT,
+         .text = "raise vm.max_map_count (sysctl) by two for each process, or use Linux 6.13"},
+    };
+    weft__log(&runtime->core, WEFT_LOG_ERROR, "process.limit", fields, 4);
+}
+
 int weft__stack_take(struct weft__scheduler *s, size_t bytes, struct weft__stack **ret_stack) {
     struct weft__stack_pool *pool = weft__stack_pool_of(s->runtime, bytes);
-    return pool == s->stacks.pool ? weft__stacks_get(&s->stacks, ret_stack)
-                                  : weft__stack_pool_get(pool, ret_stack);
+    int result = pool == s->stacks.pool ? weft__stacks_get(&s->stacks, ret_stack)
+                                        : weft__stack_pool_get(pool, ret_stack);
+    if (weft_unlikely(result == WEFT_E_LIMIT)) {
+        log_limit(s->runtime, pool);
+    }
+    return result;
+}
+
+bool weft__stacks_are_spent(weft_runtime *runtime, size_t bytes) {
+    const struct weft__stack_pool *pool = weft__stack_pool_of(runtime, bytes);
+    if (weft_likely(!weft__stack_pool_is_spent(pool))) {
+        return false;
+    }
+    for (uint32_t i = 0; i < runtime->count; i++) {
+        const struct weft__stacks *stacks = &runtime->schedulers[i]->stacks;
+        if (stacks->pool == pool && weft_load64_relaxed(&stacks->cached) != 0) {
+            return false;
+        }
+    }
+    log_limit(runtime, pool);
+    return true;
 }
 
 void weft__stack_give(struct weft__scheduler *s, size_t bytes, struct weft__stack *stack) {

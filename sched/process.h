@@ -26,13 +26,14 @@ enum { WEFT__PROCESS_MAGIC = 0x70726f63 };
 /* What a process waits for. */
 enum weft__wait {
     WEFT__WAIT_NOTHING = 0,
-    WEFT__WAIT_ANY = 1,   /* any message */
-    WEFT__WAIT_MATCH = 2, /* one that match says yes to */
-    WEFT__WAIT_CALL = 3,  /* the answer to the call of call_ref; that may be one for room */
-    WEFT__WAIT_TOKEN = 4, /* REPLY, DONE or TIMER with token */
-    WEFT__WAIT_DONE = 5,  /* DONE with token */
-    WEFT__WAIT_TIME = 7,  /* only the time */
-    WEFT__WAIT_MANY = 8,  /* answers to calls with a place in many */
+    WEFT__WAIT_ANY = 1,      /* any message */
+    WEFT__WAIT_MATCH = 2,    /* one that match says yes to */
+    WEFT__WAIT_CALL = 3,     /* the answer to the call of call_ref; that may be one for room */
+    WEFT__WAIT_TOKEN = 4,    /* REPLY, DONE or TIMER with token */
+    WEFT__WAIT_DONE = 5,     /* DONE with token */
+    WEFT__WAIT_WRITABLE = 6, /* WRITABLE, or the CLOSED that is put aside */
+    WEFT__WAIT_TIME = 7,     /* only the time */
+    WEFT__WAIT_MANY = 8,     /* answers to calls with a place in many */
 };
 
 /* Calls a process waits for together. It lies on the process's stack: nobody else's. */
@@ -109,6 +110,10 @@ WEFT_INLINE void weft__process_resume(struct weft__scheduler *s, struct weft_ctx
 }
 /* A message from an actor has come; true: nobody waits for it, it was put aside. */
 bool weft__process_aside(struct weft__scheduler *s, struct weft_ctx *ctx, weft_msg *msg);
+/* The cell of the message that was put aside last, or 0. */
+WEFT_INLINE uint32_t weft__process_saved_last(const struct weft_ctx *ctx) {
+    return ctx->ext->process->saved_last;
+}
 /* The receive of all process types. */
 int weft__process_receive(weft_ctx *ctx, void *state, weft_msg *msg);
 /* init has succeeded: a stack, and the first run. start holds the argument [take]. */
@@ -134,6 +139,9 @@ void weft__stack_pools_fini(weft_runtime *runtime);
 struct weft__stack_pool *weft__stack_pool_of(weft_runtime *runtime, size_t bytes);
 /* A stack of a size, and back. Errors as weft__stack_pool_get. */
 int weft__stack_take(struct weft__scheduler *s, size_t bytes, struct weft__stack **ret_stack);
+/* There is no stack for one process more, and none in a cache; logged, but not often. Advisory. Any
+ * thread. */
+bool weft__stacks_are_spent(weft_runtime *runtime, size_t bytes);
 void weft__stack_give(struct weft__scheduler *s, size_t bytes, struct weft__stack *stack);
 /* Requests among the saved messages that a function says yes to will not be delivered. */
 void weft__process_purge_requests(struct weft__scheduler *s, struct weft_ctx *ctx,
@@ -151,6 +159,10 @@ int weft__process_await(struct weft__process *process, weft_msg **ret_reply);
  * that msg is the request of, or 0. 0; -EDEADLK: that will never be; -ENOMEM, WEFT_E_LIMIT,
  * WEFT_E_NOPROC; and how the call ended. msg goes with the process, if that ends. */
 int weft__process_room(struct weft_ctx *ctx, uint64_t target, weft_msg *msg, uint64_t call_ref);
+/* Suspends until its stream's WRITABLE, which is taken, or CLOSED, which is put aside; until due_ns
+ * (UINT64_MAX: never), and no longer than the request that is worked for. 0; -EPIPE: CLOSED has
+ * come; -ETIMEDOUT, -ECANCELED, -ENOMEM, WEFT_E_LIMIT. */
+int weft__process_await_writable(struct weft__process *process, uint64_t due_ns);
 /* Is the process blocked until others have answered? */
 WEFT_INLINE bool weft__process_blocked(const struct weft__process *process) {
     return process->wait == WEFT__WAIT_CALL || process->wait == WEFT__WAIT_MANY ||

@@ -190,6 +190,33 @@ void weft__process_await_many(struct weft__process *process, struct weft__many *
     process->many = NULL;
 }
 
+/* A time after which the wait is over, which ends with the request that is worked for as well. */
+static int start_scoped_time(struct weft_ctx *ctx, struct weft__process *process, uint64_t due_ns) {
+    struct weft__scheduler *s = ctx->runner;
+    weft_msg *scope = weft__scope(s, ctx);
+    int result = scope == NULL ? 0 : weft__scope_check(s, scope);
+    if (result != 0 || (scope == NULL && due_ns == UINT64_MAX)) {
+        return result;
+    }
+    if (scope != NULL) {
+        due_ns = weft_min_u64(due_ns, (uint64_t)scope->weft__u.weft__r.weft__value);
+    }
+    result = weft__call_enter(ctx, due_ns, 0, &process->time_ref);
+    if (result == 0 && scope != NULL) {
+        weft__scope_bind(s, ctx, scope, process->time_ref);
+    }
+    return result;
+}
+
+int weft__process_await_writable(struct weft__process *process, uint64_t due_ns) {
+    int result = start_scoped_time(process->ctx, process, due_ns);
+    if (result != 0) {
+        return result;
+    }
+    process->wait = WEFT__WAIT_WRITABLE;
+    return leave(process);
+}
+
 /* How long to wait for room: a request that is passed on has a deadline. 0: it is over. */
 static uint64_t room_time(struct weft__scheduler *s, const weft_msg *msg, bool timed) {
     uint64_t deadline_ns = (uint64_t)msg->weft__u.weft__r.weft__value;

@@ -68,7 +68,7 @@ static const struct series counters[] = {
     SERIES(io_copied, "Bytes copied because too many receive buffers were out."),
     SERIES(io_timeouts, "Idle, connect, handshake and linger timeouts."),
     SERIES(tls_handshakes, "TLS handshakes done."),
-    SERIES(tls_failures, "TLS handshakes and records that failed."),
+    SERIES(tls_failures, "TLS handshakes and records that failed, and handshakes that were left."),
     SERIES(virtual_activations, "Virtual actors activated."),
     SERIES(virtual_passivations, "Virtual actors passivated."),
     SERIES(virtual_loads, "States loaded from stores."),
@@ -80,6 +80,7 @@ static const struct series counters[] = {
     SERIES(virtual_breaks, "Pauses of addresses whose actors crashed too often."),
     SERIES(virtual_refused, "Messages refused during such a pause."),
     SERIES(virtual_crashes_lost, "Crashes that did not count for want of room or memory."),
+    SERIES(io_resets, "Connections that the peer reset."),
 };
 
 #undef SERIES

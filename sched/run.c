@@ -225,7 +225,11 @@ static WEFT_NOINLINE void handle_io(struct weft__scheduler *s, struct weft_ctx *
         ctx->ext->jobs--;
     }
     weft_counter_add(&s->counters.signals, 1);
+    uint32_t index = weft__arena_index(s->messages, msg);
     receive_news(s, ctx, msg);
+    if ((ctx->life & WEFT__LIFE_PROCESS) != 0 && weft__process_saved_last(ctx) == index) {
+        return; /* put aside: handled when the process receives it */
+    }
     bool over = attachment != NULL && attachment->calls->handled(attachment, tag, size);
     if (over && (ctx->life & WEFT__LIFE_PROCESS) == 0) { /* a process ends by itself */
         weft_exit(ctx, 0);

@@ -268,8 +268,11 @@ static void log_simple(weft_runtime *runtime, const char *name) {
         {.key = "asymmetric_barrier",
          .kind = WEFT_LOG_U64,
          .u64 = runtime->idle.barrier.asymmetric},
+        {.key = "tls",
+         .kind = WEFT_LOG_TEXT,
+         .text = runtime->tls_library != NULL ? runtime->tls_library : "none"},
     };
-    weft__log(&runtime->core, WEFT_LOG_INFO, name, fields, 5);
+    weft__log(&runtime->core, WEFT_LOG_INFO, name, fields, 6);
 }
 
 static void name_thread(char name[16], uint32_t id) {
@@ -524,6 +527,7 @@ int weft_runtime_stop(weft_runtime *runtime, uint64_t timeout_ns) {
     }
     int result = 0;
     if (weft__phase(runtime) != WEFT__RUNTIME_STOPPED) {
+        weft_store64_relaxed(&runtime->stop_by_ns, deadline_ns); /* advice; before the phase */
         begin_stop(runtime);
         result = wait_left(runtime, deadline_ns);
         if (result == 0) {

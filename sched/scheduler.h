@@ -140,6 +140,7 @@ struct weft__counters {
     weft_counter virtual_breaks;
     weft_counter virtual_refused;
     weft_counter virtual_crashes_lost;
+    weft_counter io_resets;
 };
 
 /* A list of actors through weft_ctx.link. */
@@ -335,6 +336,7 @@ struct weft_runtime {
     weft_env *own_env; /* made for it, destroyed with it */
     struct weft__driver_calls drivers;
     const char *driver_reason; /* why it is this driver; static, or NULL */
+    const char *tls_library;   /* for the log; static, or NULL: none */
     uint64_t node;
     uint32_t count;         /* schedulers */
     weft_atomic_u32 ranked; /* set before the first actor of high or low priority is born, by any
@@ -375,6 +377,7 @@ struct weft_runtime {
                                    thread adds, the thread of the thing takes away */
     struct weft__stack_pool stack_pools[WEFT__STACK_SIZES]; /* of 16K, 32K, ... */
     weft_atomic_u32 stacks_guarded; /* any thread: stacks of all pools, see stack.h */
+    weft_atomic_u64 stacks_told_ns; /* any thread: when process.limit was logged last; 0: never */
     struct weft__lock chain_lock;   /* who is stuck behind whom: see chain.h */
     uint32_t chain_number;          /* last given out; under chain_lock */
     struct weft__lock upper_lock;
@@ -389,6 +392,7 @@ struct weft_runtime {
     struct weft__port *all_ports;  /* under ports_lock */
     weft_atomic_u32 outside_busy;  /* spawns outside that are under way. V2: see runtime.c */
     weft_atomic_u32 stopper;       /* somebody is in weft_runtime_stop */
+    weft_atomic_u64 stop_by_ns;    /* and waits so long; the stopper writes it */
     void *stop_driver;             /* the stopping thread parks here */
     bool start_failed;             /* not all schedulers have a thread; stopper only */
     void *memory;                  /* what the runtime was made in */

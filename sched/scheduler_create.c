@@ -50,6 +50,17 @@ static int make_ranks(struct weft__scheduler *s) {
     return 0;
 }
 
+/* What it parks on, with all that its sockets will need of the kernel. */
+static int create_driver(struct weft__scheduler *s) {
+    const weft_runtime *runtime = s->runtime;
+    weft_env *env = s->core->env;
+    int result = runtime->drivers.create(env, s->driven, &s->driver);
+    if (result != 0 || env->io == NULL || env->io->reserve == NULL) {
+        return result;
+    }
+    return env->io->reserve(env, s->driver, runtime->config.io_buffers);
+}
+
 int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__scheduler **ret) {
     struct weft__core *core = &runtime->core;
     const weft_config *config = &runtime->config;
@@ -96,7 +107,7 @@ int weft__scheduler_create(weft_runtime *runtime, uint32_t id, struct weft__sche
     weft__stacks_init(&s->stacks, weft__stack_pool_of(runtime, config->process_stack_bytes),
                       config->process_stacks_none ? 0 : config->process_stacks);
     result = fill_reserve(s);
-    return result != 0 ? result : runtime->drivers.create(core->env, s->driven, &s->driver);
+    return result != 0 ? result : create_driver(s);
 }
 
 void weft__scheduler_destroy(struct weft__scheduler **scheduler) {

@@ -196,6 +196,11 @@ int weft__spawn(weft_runtime *runtime, struct weft__scheduler *s, const struct w
     if (weft_unlikely(weft__phase(runtime) >= WEFT__RUNTIME_STOPPING)) {
         return WEFT_E_SHUTDOWN;
     }
+    const weft_type *type = birth->type;
+    if (weft_unlikely(type->def.process != NULL) &&
+        weft__stacks_are_spent(runtime, type->def.stack_bytes)) {
+        return WEFT_E_LIMIT;
+    }
     if (weft_unlikely(!weft__credit_take(runtime, s))) {
         return WEFT_E_LIMIT;
     }

@@ -73,6 +73,7 @@ static const struct place places[] = {
     PLACE(virtual_breaks),
     PLACE(virtual_refused),
     PLACE(virtual_crashes_lost),
+    PLACE(io_resets),
 };
 _Static_assert(sizeof(places) / sizeof(places[0]) * sizeof(weft_counter) ==
                    sizeof(struct weft__counters),

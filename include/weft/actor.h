@@ -182,7 +182,8 @@ typedef struct weft_spawn_options {
 #define WEFT_SPAWN_OPTIONS_INIT sizeof(weft_spawn_options)
 
 /* Creates an actor; init runs as its first turn, before any message. The pid is valid at once.
- * Errors: -EINVAL, -ENOMEM, WEFT_E_LIMIT (actors_max), WEFT_E_SHUTDOWN. Actor only. */
+ * Errors: -EINVAL, -ENOMEM, WEFT_E_LIMIT (actors_max; the stacks of processes, see weft/process.h),
+ * WEFT_E_SHUTDOWN. Actor only. */
 WEFT_API WEFT_MUSTUSE int weft_spawn(weft_ctx *ctx, const weft_type *type, const void *arg,
                                      size_t arg_size, weft_pid *ret_pid);
 WEFT_API WEFT_MUSTUSE int weft_spawn_with(weft_ctx *ctx, const weft_type *type,

@@ -49,7 +49,7 @@ typedef struct weft_env_thread {
 /* Operations are started by submit and end with calls of complete from inside poll, on the thread
  * of the driver. There are three drivers: io_uring, epoll, and the simulator's. */
 
-enum { WEFT_ENV_IO_VERSION = 1 };
+enum { WEFT_ENV_IO_VERSION = 2 };
 
 enum weft_io_kind {
     WEFT_IO_OP_ACCEPT = 1,  /* goes on: each result is a new descriptor, address its peer */
@@ -120,7 +120,7 @@ typedef struct weft_io_socket {
 
 enum weft_io_option {
     WEFT_IO_NODELAY = 1,   /* value 0 or 1 */
-    WEFT_IO_KEEPALIVE = 2, /* value: seconds until the first probe */
+    WEFT_IO_KEEPALIVE = 2, /* value: seconds until the first of three probes, a third of it apart */
     WEFT_IO_RESET = 3,     /* closing resets the connection */
     WEFT_IO_JOIN = 4,      /* address: group; value: interface index */
     WEFT_IO_LEAVE = 5,
@@ -168,6 +168,10 @@ typedef struct weft_env_io {
     void (*driver_park)(weft_env *env, void *driver, uint64_t deadline_ns);
     void (*driver_wake)(weft_env *env, void *driver); /* any thread */
     int (*driver_fd)(weft_env *env, void *driver);
+    /* After driver_create, any thread: takes from the kernel what receive buffers will need, so
+     * that a limit shows when a runtime is created and not at its first socket. ring_count: that of
+     * the host to come. NULL: nothing to take. 0 or -errno. */
+    int (*reserve)(weft_env *env, void *driver, uint32_t ring_count);
     /* Before the first submit: where buffers come from [borrow], for the driver's life. 0 or
      * -errno. */
     int (*attach)(weft_env *env, void *driver, const weft_io_host *host);

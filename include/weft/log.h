@@ -3,14 +3,16 @@
  * The log hook. The library never prints; it hands events with key/value fields to a hook, which
  * formats them. weft_log_stderr is a ready hook that writes one logfmt line per event.
  * Events: runtime.start and runtime.stop (info: version, schedulers, io, io_reason,
- * asymmetric_barrier), io.accept (warn: error, connections), io.options (warn: call, error),
+ * asymmetric_barrier, tls), io.accept (warn: error, connections), io.options (warn: call, error),
  * actor.crash (warn: type, pid, reason, error), watchdog.stuck (warn: scheduler, slot, type, stuck_ms),
- * config.invalid (error: error), store.failure (warn: type, operation, error), call.circle
+ * config.invalid (error: error), io.driver (error: driver, error, reason; there is no io_uring and the
+ * configuration insists on it), store.failure (warn: type, operation, error), call.circle
  * (warn: type, pid, callers), supervisor.child_failed, supervisor.start_failed,
  * supervisor.stop_failed and supervisor.restart_limit (warn: supervisor, child, pid, reason, error),
  * supervisor.restart (info: supervisor, child, pid), service.refused (debug: type, pid, tag,
  * operation, size, error), actor.trace (info: pid, type, way, kind, tag, size, peer, status, ref),
- * virtual.breaker (warn: type, id, crashes, error).
+ * virtual.breaker (warn: type, id, crashes, error), process.limit (error: stacks_max, max_map_count,
+ * reason, remedy; no stack for one process more, at most every 10 s).
  *
  * actor.trace, see weft_trace: way is receive, send, drop (its code never sees the message, or has
  * crashed with it; status says why: -ETIMEDOUT an expired request, WEFT_E_OVERLOAD a mailbox policy, WEFT_E_NOPROC the

@@ -38,7 +38,8 @@ WEFT_API WEFT_MUSTUSE int weft_runtime_start(weft_runtime *runtime);
 /* Stops: no new actor is spawned, every actor is stopped with WEFT_E_SHUTDOWN and its terminate
  * runs, threads end. 0; -ETIMEDOUT when something still runs after timeout_ns (call again, with
  * any timeout; until it answers 0 nothing may be destroyed); -EBUSY while another thread stops it;
- * -EDEADLK on a scheduler's thread.
+ * -EDEADLK on a scheduler's thread. What was written to connections is sent meanwhile, as far as the
+ * first call's timeout and linger_ns allow (weft/stream.h).
  * Idempotent. A program that drives a scheduler itself calls this on the driving thread. */
 WEFT_API WEFT_MUSTUSE int weft_runtime_stop(weft_runtime *runtime, uint64_t timeout_ns);
 

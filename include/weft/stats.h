@@ -60,7 +60,8 @@ typedef struct weft_stats {
     uint64_t io_enters;         /* system calls of the I/O driver */
     uint64_t io_submitted;      /* operations given to it */
     uint64_t io_overflows;      /* times its completion queue was full; nothing is lost */
-    uint64_t tls_failures;      /* handshakes and records that were wrong */
+    uint64_t tls_failures;      /* records that were wrong, handshakes too, and those in which the
+                                   peer left */
     uint64_t virtual_activations;
     uint64_t virtual_passivations; /* activations ended because nobody used them, or on request */
     uint64_t virtual_loads;        /* states loaded from stores */
@@ -72,6 +73,8 @@ typedef struct weft_stats {
     uint64_t virtual_breaks;       /* pauses of addresses that crashed too often */
     uint64_t virtual_refused;      /* messages refused with WEFT_E_BREAKER */
     uint64_t virtual_crashes_lost; /* crashes that do not count for want of room or memory */
+    uint64_t io_resets; /* connections that ended with -ECONNRESET: the peer reset them, or with TLS
+                           left without a word */
 } weft_stats;
 #define WEFT_STATS_INIT sizeof(weft_stats) /* for struct_size, which the caller sets */
 

@@ -22,6 +22,11 @@
  *            was handled the actor ends, normally. What must be done at the end of every actor
  *            belongs into terminate.
  *
+ * A process (weft/process.h) reads with weft_receive, and what is its connection's alone with
+ * weft_receive_match and a function that answers weft_msg_kind(msg) == WEFT_MSG_IO: other messages
+ * stay in their order, and the timeout holds as ever. It writes with weft_stream_write_wait. An event
+ * that is put aside meanwhile counts as handled when the process receives it.
+ *
  * When the actor ends by itself before CLOSED, the connection is closed: with reason 0 or
  * WEFT_E_SHUTDOWN as weft_stream_close does, else as weft_stream_abort does.
  *
@@ -76,8 +81,14 @@ typedef struct weft_stream_options {
     uint64_t receive_ahead; /* bytes delivered and not handled, and 64 a message; 128K */
     uint64_t idle_ns;       /* nothing moved for so long: closed with -ETIMEDOUT; 0: never */
     uint64_t linger_ns;     /* how long closing may take to send what is queued and to see the
-                               peer close; 5s. What is not sent by then is dropped */
-    uint64_t keepalive_ns;  /* TCP probes after so long; 0: none */
+                               peer close; 5s. What is not sent by then is dropped. When the
+                               runtime stops: also no longer than weft_runtime_stop may wait, but
+                               for 250 ms, and the peer's close has 250 ms */
+    uint64_t keepalive_ns;  /* TCP probes a peer that was silent for so long, rounded up to whole
+                               seconds, at most 32767 of them: three times, a third of it apart but
+                               at least 1s. Who answers none has been gone for about twice the
+                               time, and is -ETIMEDOUT; 0: none. While bytes that were sent wait
+                               to be acknowledged TCP's own, longer time counts */
     uint64_t handshake_ns;  /* TLS handshakes are over in this time or -ETIMEDOUT; 10s */
     uint32_t flags;         /* enum weft_stream_flags */
 } weft_stream_options;
@@ -157,6 +168,22 @@ WEFT_API int weft_stream_write(weft_ctx *ctx, const void *data, size_t size);
 /* The same without copying (with TLS it is encrypted from there); adds a reference [borrow]. */
 WEFT_API int weft_stream_write_buf(weft_ctx *ctx, weft_buf *buf, size_t offset, size_t size);
 
+/* The blocking form, for processes (weft/process.h): queues a copy of data, all of it, and while the
+ * queue is above send_high suspends the process until it is at send_low. So data of any size passes
+ * through a small queue, piece by piece. 0: all is queued. Else, and with less queued:
+ *   -ETIMEDOUT  after timeout_ns (0: only what there is room for; WEFT_FOREVER), or at the deadline of
+ *               the request that is worked for; -ECANCELED when that is cancelled (weft_work_for)
+ *   -EPIPE      as weft_stream_write, or the connection is over: CLOSED, which still comes as a
+ *               message, says why
+ *   -EPERM      the actor is no process, or in init or terminate
+ *   -ENOMEM, WEFT_E_LIMIT (the wait takes a place among the pending calls), -EINVAL
+ * ret_written [out], may be NULL: the bytes that are queued, from the start of data on; they are sent
+ * whatever the answer, and who does not go on behind them closes. Messages that come meanwhile are put
+ * aside and keep their order, except the WRITABLE it waits for, which it takes; after an error that
+ * may still come. The message received last stays what it is. Actor only. */
+WEFT_API WEFT_MUSTUSE int weft_stream_write_wait(weft_ctx *ctx, const void *data, size_t size,
+                                                 uint64_t timeout_ns, size_t *ret_written);
+
 /* Ends this side: what is queued is sent, then the peer sees END. Reading goes on. */
 WEFT_API int weft_stream_end(weft_ctx *ctx);
 /* Closes: what is queued is sent, then both sides are closed; at most linger_ns. CLOSED follows.
@@ -173,12 +200,12 @@ WEFT_API int weft_stream_resume(weft_ctx *ctx);
 
 typedef struct weft_stream_info {
     size_t struct_size; /* WEFT_STREAM_INFO_INIT */
-    weft_address local;
-    weft_address peer;
-    uint64_t received; /* bytes, as the actor sees them */
-    uint64_t sent;     /* bytes given to the kernel; with TLS of records */
-    uint64_t queued;   /* bytes in the send queue */
-    bool accepted;     /* by a listener; else made by weft_connect */
+    weft_address local; /* family 0 before it is connected, and from when the socket is closed: */
+    weft_address peer;  /* at CLOSED always, so who wants to know then keeps it from OPEN on */
+    uint64_t received;  /* bytes, as the actor sees them */
+    uint64_t sent;      /* bytes given to the kernel; with TLS of records */
+    uint64_t queued;    /* bytes in the send queue */
+    bool accepted;      /* by a listener; else made by weft_connect */
     bool tls;
 } weft_stream_info;
 #define WEFT_STREAM_INFO_INIT sizeof(weft_stream_info)

@@ -5,6 +5,14 @@
  * connections, client or server or both. Sessions are not resumed and there is no early data.
  * In a build without TLS every function answers -ENOSYS.
  *
+ * A client takes a server for the host it wants by the certificate's subjectAltName only (RFC
+ * 9525): an address must be there as an iPAddress, a host name as a dNSName, where "*" stands for
+ * exactly one label, the first, with two or more behind it. The common name does not count.
+ *
+ * One certificate per weft_tls, and so per listener: the name a client asks for (SNI) is told, it
+ * cannot choose another certificate. io.handshakes bounds how many handshakes of accepted
+ * connections run at once; outgoing ones have no bound, so a program that dials many bounds itself.
+ *
  * In TLS 1.3 a client is done before the server has looked at the client's certificate: its OPEN
  * comes, and when the server refuses the certificate, CLOSED with WEFT_E_TLS follows. A client that
  * has to know waits for a first message of the server.
@@ -67,9 +75,9 @@ typedef struct weft_tls_info {
 } weft_tls_info;
 #define WEFT_TLS_INFO_INIT sizeof(weft_tls_info)
 
-/* Reads files and checks that certificate and key belong together [out]. Errors: -EINVAL, -ENOENT,
- * -EACCES, -ENOMEM, -ENOSYS, WEFT_E_TLS; error (may be NULL) says more. Reads files: not on a
- * scheduler. */
+/* Reads files and checks that certificate and key belong together [out]. A key for RSASSA-PSS only
+ * is refused (WEFT_E_TLS): a common RSA key signs the same way. Errors: -EINVAL, -ENOENT, -EACCES,
+ * -ENOMEM, -ENOSYS, WEFT_E_TLS; error (may be NULL) says more. Reads files: not on a scheduler. */
 WEFT_API WEFT_MUSTUSE int weft_tls_create(weft_runtime *runtime, const weft_tls_options *options,
                                           weft_tls **ret_tls, weft_tls_error *error);
 /* Reads the files again (or generates anew): connections from here on use what they say now. On
@@ -86,7 +94,8 @@ WEFT_API int weft_tls_fingerprint(weft_tls *tls, unsigned char ret_sha256[32]);
 WEFT_API int weft_tls_certificate(weft_tls *tls, char *pem, size_t size);
 
 /* Name and version of the TLS library linked and whether it uses the processor's AES and carry-less
- * multiplication ("wolfSSL 5.5.4, accelerated"); "none" without TLS. Static. */
+ * multiplication ("wolfSSL 5.5.4, accelerated"); "none" without TLS. The event runtime.start in the
+ * log has it too. Static. */
 WEFT_API const char *weft_tls_library(void);
 
 WEFT_END_DECLS

@@ -18,9 +18,11 @@ enum { INPUT_BYTES_MAX = 1 << 17 };
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The stream in pieces of step bytes. */
-static enum weft__record_fault check_split(const uint8_t *data, size_t size, size_t step) {
+static enum weft__record_fault check_split(const uint8_t *data, size_t size, size_t step,
+                                           bool answered) {
     struct weft__record_guard guard;
     weft__record_guard_init(&guard);
+    guard.answered = answered;
     enum weft__record_fault fault = WEFT__RECORD_GOOD;
     for (size_t at = 0; at < size; at += step) {
         size_t piece = size - at < step ? size - at : step;
@@ -89,9 +91,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t step = data[0] == 0 ? 1 : data[0];
     data++;
     size--;
-    enum weft__record_fault whole = check_split(data, size, size == 0 ? 1 : size);
-    weft_assert(check_split(data, size, step) == whole);
+    size_t all = size == 0 ? 1 : size;
+    enum weft__record_fault whole = check_split(data, size, all, false);
+    weft_assert(check_split(data, size, step, false) == whole);
     weft_assert((whole == WEFT__RECORD_GOOD) == is_stream_good(data, size));
+    weft_assert(whole != WEFT__RECORD_ALERT);
+    /* For a server that has answered only a plain alert makes a difference. */
+    enum weft__record_fault answered = check_split(data, size, all, true);
+    weft_assert(check_split(data, size, step, true) == answered);
+    weft_assert(answered == whole || answered == WEFT__RECORD_ALERT);
     check_hello(data, size);
     return 0;
 }

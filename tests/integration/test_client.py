@@ -299,6 +299,19 @@ class Tls(ClientCase):
                             "ba")
         self.assert_closed(text, 0)
 
+    def test_a_name_that_only_looks_like_it(self):
+        """No address by a name, no wildcard but a whole first label, no common name (RFC 9525)."""
+        for common, names, name in (("a", "DNS:127.0.0.1,DNS:*.0.0.1", "127.0.0.1"),
+                                    ("127.0.0.1", "email:a@b.example", "127.0.0.1"),
+                                    ("localhost", "DNS:*,DNS:l*,IP:127.0.0.1", "localhost"),
+                                    ("a", "DNS:*.*.test,DNS:*.test", "a.b.test")):
+            certificate, key = self.authority.make(common, names=names)
+            server = self.serve("-rev", certificate=certificate, key=key)
+            text = self.connect(server.address, "--name", name)
+            self.assert_closed(text, E_TLS)
+            self.assert_why(text, f"certificate is for another name than {name}", {42})
+            self.assertNotIn("open", text)
+
     def test_an_expired_certificate(self):
         certificate, key = self.authority.make("late", expired=True)
         text = self.connect(self.serve("-rev", certificate=certificate, key=key).address)

@@ -76,6 +76,7 @@ struct world {
     struct side sides[SIDES_MAX];
     uint32_t side_count;
     uint32_t connect_errors;
+    uint64_t starved; /* receives without a buffer, in runtimes that have stopped */
 };
 
 /* What the init of a connection is given. */

@@ -19,6 +19,7 @@ enum { SEEDS = 100 };
 #else
 enum { SEEDS = 300 };
 #endif
+enum { ENOUGH_SEEDS = 100 }; /* a run of so many is judged as a whole, too */
 enum { ROUNDS_MAX = 3000, ROUND_STEPS = 500, STOP_STEPS = 20000000 };
 
 #define END_NS UINT64_C(1000000000000)
@@ -305,6 +306,11 @@ static void runtime_judge(struct world *world, uint32_t index) {
                       gauges.io_open);
         stream_fail(world, NULL, "something is left in a stopped runtime");
     }
+    weft_stats stats = {.struct_size = WEFT_STATS_INIT};
+    if (weft_stats_read(world->runtimes[index], WEFT_STATS_ALL, &stats) < 0) {
+        stream_fail(world, NULL, "no statistics");
+    }
+    world->starved += stats.io_starved;
     if (weft_runtime_destroy(&world->runtimes[index]) != 0) {
         stream_fail(world, NULL, "a runtime is not destroyed");
     }
@@ -319,11 +325,15 @@ struct report {
     uint64_t fulls;
     uint64_t refused; /* writes answered -ENOBUFS */
     uint64_t pauses;
+    uint64_t resets;  /* sides told -ECONNRESET */
+    uint64_t turned;  /* sides told -ECONNREFUSED */
+    uint64_t starved; /* receives that found no buffer */
 };
 
 static void world_report(const struct world *world, struct report *ret_report) {
     ret_report->hash = weft_sim_hash(world->sim);
     ret_report->sides += world->side_count;
+    ret_report->starved += world->starved;
     for (uint32_t i = 0; i < world->side_count; i++) {
         const struct side *side = &world->sides[i];
         ret_report->opens += side->opens;
@@ -332,6 +342,8 @@ static void world_report(const struct world *world, struct report *ret_report) {
         ret_report->fulls += side->fulls;
         ret_report->refused += side->refused;
         ret_report->pauses += side->pauses;
+        ret_report->resets += side->closes == 1 && side->status == -ECONNRESET;
+        ret_report->turned += side->closes == 1 && side->status == -ECONNREFUSED;
     }
 }
 
@@ -390,6 +402,35 @@ static void aborted(int number) {
     (void)signal(number, SIG_DFL);
 }
 
+/* A suite in which something never happens has not tested it. True: enough of everything, for so
+ * many seeds; about a fifth of what is usual. */
+static bool report_enough(const struct report *total, uint64_t count) {
+    const struct {
+        const char *name;
+        uint64_t have;
+        uint64_t least;
+    } needs[] = {
+        {"connections opened", total->opens, count},
+        {"connections that ended well", total->well, count / 2},
+        {"resets", total->resets, count / 10},
+        {"refused connections", total->turned, count / 20},
+        {"receives without a buffer", total->starved, count / 10},
+        {"writes that filled the queue", total->fulls, count},
+        {"writes refused with -ENOBUFS", total->refused, count / 10},
+        {"pauses", total->pauses, count / 10},
+    };
+    bool enough = true;
+    for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
+        if (needs[i].have < needs[i].least) {
+            (void)fprintf(stderr, "streams: %llu %s in %llu seeds, at least %llu are wanted\n",
+                          (unsigned long long)needs[i].have, needs[i].name,
+                          (unsigned long long)count, (unsigned long long)needs[i].least);
+            enough = false;
+        }
+    }
+    return enough;
+}
+
 int main(int argc, char **argv) {
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
     uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 0) : argc > 1 ? 1 : SEEDS;
@@ -410,10 +451,11 @@ int main(int argc, char **argv) {
     }
     (void)printf(
         "%llu seeds, %llu sides, %llu opened, %llu ended well, %llu bytes, %llu times full, "
-        "%llu writes refused, %llu pauses\n",
+        "%llu writes refused, %llu pauses, %llu resets, %llu refused, %llu starved\n",
         (unsigned long long)count, (unsigned long long)total.sides, (unsigned long long)total.opens,
         (unsigned long long)total.well, (unsigned long long)total.bytes,
         (unsigned long long)total.fulls, (unsigned long long)total.refused,
-        (unsigned long long)total.pauses);
-    return EXIT_SUCCESS;
+        (unsigned long long)total.pauses, (unsigned long long)total.resets,
+        (unsigned long long)total.turned, (unsigned long long)total.starved);
+    return count < ENOUGH_SEEDS || report_enough(&total, count) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -2,6 +2,7 @@
  *
  * Limits and what is answered beyond them: sizes, counts, bounds, reasons, pids nobody was given.
  */
+#include "sched/process.h"
 #include "tests/unit/support.h"
 
 enum { TAG_ASK = 1, TAG_USER = 2 };
@@ -392,6 +393,94 @@ START_TEST(a_runtime_is_not_destroyed_while_a_buffer_is_left) {
 }
 END_TEST
 
+/* ---- stacks -------------------------------------------------------------------------------- */
+
+enum { STACKS = 128, BURST = 500, MAPS = 8448 };
+
+struct stacks_said {
+    weft_atomic_u32 events;
+    weft_atomic_u32 crashes; /* with WEFT_E_LIMIT */
+    weft_atomic_u32 up;
+    weft_atomic_u32 well; /* the event named limit, cause and remedy */
+};
+
+static bool is_as_expected(const weft_log_field *field) {
+    return (strcmp(field->key, "stacks_max") == 0 && field->u64 == STACKS) ||
+           (strcmp(field->key, "max_map_count") == 0 && field->u64 == MAPS) ||
+           (strcmp(field->key, "remedy") == 0 && strstr(field->text, "vm.max_map_count") != NULL);
+}
+
+static void hear_limit(void *cookie, enum weft_log_level level, const weft_log_event *event) {
+    struct stacks_said *said = cookie;
+    bool is_crash = strcmp(event->name, "actor.crash") == 0;
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < event->field_count; i++) {
+        const weft_log_field *field = &event->fields[i];
+        if (is_crash && strcmp(field->key, "reason") == 0 && field->i64 == WEFT_E_LIMIT) {
+            (void)weft_add32_acq_rel(&said->crashes, 1);
+        }
+        known += is_as_expected(field) ? 1 : 0;
+    }
+    if (strcmp(event->name, "process.limit") == 0) {
+        (void)weft_add32_acq_rel(&said->events, 1);
+        weft_store32_release(&said->well, level == WEFT_LOG_ERROR && known == 3 ? 1 : 0);
+    }
+}
+
+static int wait_for_one(weft_ctx *ctx, void *state, const void *arg, size_t arg_size) {
+    struct stacks_said *said = weft_type_cookie(weft_type_of(ctx));
+    weft_msg *msg;
+    (void)state;
+    (void)arg;
+    (void)arg_size;
+    (void)weft_add32_acq_rel(&said->up, 1);
+    return weft_receive(ctx, WEFT_FOREVER, &msg) == 0 ? WEFT_STOP : -EIO;
+}
+
+/* As where the kernel has no guard marks and allows few mappings. */
+static void limit_stacks(weft_runtime *runtime) {
+    for (uint32_t i = 0; i < WEFT__STACK_SIZES; i++) {
+        runtime->stack_pools[i].guards_mprotect = true;
+        runtime->stack_pools[i].guarded_max = STACKS;
+        runtime->stack_pools[i].maps_max = MAPS;
+    }
+}
+
+START_TEST(processes_beyond_the_limit_of_mappings_are_refused_and_the_log_says_why) {
+    static struct stacks_said said;
+    weft_config config = rig_config(1);
+    config.log = (weft_log_hook){.cookie = &said, .cb = hear_limit};
+    struct rig rig = {.runtime = NULL};
+    ck_assert_int_eq(weft_runtime_create(&config, &rig.runtime), 0);
+    limit_stacks(rig.runtime);
+    ck_assert_int_eq(weft_runtime_start(rig.runtime), 0);
+    weft_type_def def = {.struct_size = WEFT_TYPE_DEF_INIT,
+                         .name = "waits",
+                         .process = wait_for_one,
+                         .cookie = &said};
+    const weft_type *type = rig_type(&rig, &def);
+    weft_pid first = weft_pid_none();
+    weft_pid pid;
+    uint32_t refused = 0;
+    for (uint32_t i = 0; i < BURST; i++) {
+        int result = weft_runtime_spawn(rig.runtime, type, NULL, &pid);
+        ck_assert(result == 0 || result == WEFT_E_LIMIT);
+        refused += result != 0 ? 1 : 0;
+        first = i == 0 ? pid : first;
+    }
+    eventually(weft_load32_acquire(&said.up) + weft_load32_acquire(&said.crashes) + refused ==
+               BURST);
+    ck_assert_uint_eq(weft_load32_acquire(&said.up), STACKS);
+    ck_assert_int_eq(weft_runtime_spawn(rig.runtime, type, NULL, &pid), WEFT_E_LIMIT);
+    ck_assert_uint_eq(weft_load32_acquire(&said.events), 1);
+    ck_assert_uint_eq(weft_load32_acquire(&said.well), 1);
+    ck_assert_int_eq(weft_runtime_send(rig.runtime, first, 1, NULL, 0), 0);
+    eventually(weft_runtime_spawn(rig.runtime, type, NULL, &pid) == 0); /* one has made room */
+    eventually(weft_load32_acquire(&said.up) == STACKS + 1);
+    rig_stop(&rig);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("limits");
     TCase *tcase = tcase_create("limits");
@@ -409,6 +498,7 @@ int main(void) {
     tcase_add_loop_test(tcase, a_positive_reason_is_einval, 0, SCHEDULER_CASES);
     tcase_add_test(tcase, a_runtime_is_not_destroyed_while_a_queue_is_left);
     tcase_add_test(tcase, a_runtime_is_not_destroyed_while_a_buffer_is_left);
+    tcase_add_test(tcase, processes_beyond_the_limit_of_mappings_are_refused_and_the_log_says_why);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

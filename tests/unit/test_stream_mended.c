@@ -12,7 +12,7 @@ enum {
 };
 
 /* Stopping may take so long: far less than any time limit of the streams in these cases, and far
- * more than the quarter of a second a peer is given. */
+ * more than the quarter of a second a peer is given that has taken everything. */
 #define QUICK_NS SOON_NS
 
 /* The program's end; returns with all of its actors gone, in good time. */
@@ -341,6 +341,177 @@ START_TEST(an_argument_above_the_largest_message_is_refused) {
 }
 END_TEST
 
+/* ---- a clean stop and slow readers -------------------------------------------------------------- */
+
+struct stopper {
+    struct net *net;
+    uint64_t timeout_ns;
+    uint64_t took_ns;
+    int result;
+};
+
+static void *stop_beside(void *arg) {
+    struct stopper *stopper = arg;
+    uint64_t start_ns = clock_ns();
+    stopper->result = weft_runtime_stop(stopper->net->rig.runtime, stopper->timeout_ns);
+    stopper->took_ns = clock_ns() - start_ns;
+    return NULL;
+}
+
+/* A second passes before it reads at all, which was four times what it had. */
+START_TEST(a_slow_reader_gets_all_that_was_written_before_the_stop) {
+    struct net net;
+    if (!net_start(&net, _i, 2)) {
+        return;
+    }
+    struct line model = {.handler = writes_lump, .number = LUMP};
+    struct gate *gate = gate_make(&model);
+    weft_stream_options stream = {.linger_ns = 60 * S_NS};
+    int fd = far_open(SMALL_WINDOW);
+    far_dial(fd, net_listen(&net, gate, &stream));
+    (void)line_open(&gate->lines[0]);
+    struct stopper stopper = {.net = &net, .timeout_ns = 60 * S_NS};
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, stop_beside, &stopper), 0);
+    sleep_ns(S_NS);
+    int error;
+    ck_assert_uint_eq(far_drain(fd, 0, &error), LUMP);
+    ck_assert_int_eq(error, 0);
+    ck_assert_int_eq(close(fd), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(stopper.result, 0);
+    net_stop(&net);
+    free(gate);
+}
+END_TEST
+
+/* Who reads nothing is reset: when linger_ns is over, or in time for the stop. */
+START_TEST(who_reads_nothing_holds_up_a_stop_for_a_bounded_time) {
+    bool lingers = _i / NET_DRIVERS == 0;
+    struct net net;
+    if (!net_start(&net, _i % NET_DRIVERS, 2)) {
+        return;
+    }
+    struct line model = {.handler = writes_lump, .number = LUMP};
+    struct gate *gate = gate_make(&model);
+    weft_stream_options stream = {.linger_ns = lingers ? S_NS : WEFT_STREAM_NEVER};
+    int fd = far_open(SMALL_WINDOW);
+    far_dial(fd, net_listen(&net, gate, &stream));
+    (void)line_open(&gate->lines[0]);
+    struct stopper stopper = {.net = &net, .timeout_ns = lingers ? 2 * SOON_NS : 3 * S_NS};
+    (void)stop_beside(&stopper);
+    if (lingers) {
+        ck_assert_int_eq(stopper.result, 0);
+        ck_assert_uint_lt(stopper.took_ns, SOON_NS);
+        ck_assert_uint_ge(stopper.took_ns, 500 * MS_NS);
+    } else { /* the stop may be over first where the machine is busy */
+        ck_assert(stopper.result == 0 || stopper.result == -ETIMEDOUT);
+        ck_assert_uint_ge(stopper.took_ns, 2 * S_NS);
+    }
+    net.fds++; /* the far end's */
+    net_stop(&net);
+    int error;
+    ck_assert_uint_lt(far_drain(fd, 0, &error), LUMP);
+    ck_assert_int_eq(error, ECONNRESET);
+    ck_assert_int_eq(close(fd), 0);
+    free(gate);
+}
+END_TEST
+
+/* ---- what is counted, and what the kernel is told ----------------------------------------------- */
+
+START_TEST(resets_by_the_peer_are_counted) {
+    struct net net;
+    if (!net_start(&net, _i, 1)) {
+        return;
+    }
+    struct gate *gate = gate_make(NULL);
+    uint16_t port = net_listen(&net, gate, NULL);
+    int orderly = far_connect(port);
+    (void)line_open(&gate->lines[0]);
+    ck_assert_int_eq(close(orderly), 0);
+    (void)line_closed(&gate->lines[0], 0);
+    ck_assert_uint_eq(rig_stats(&net.rig).io_resets, 0);
+    for (uint32_t i = 1; i <= 3; i++) {
+        int fd = far_connect(port);
+        (void)line_open(&gate->lines[i]);
+        far_reset(fd);
+        (void)line_closed(&gate->lines[i], -ECONNRESET);
+        ck_assert_uint_eq(rig_stats(&net.rig).io_resets, i);
+    }
+    char *text = malloc(1 << 20);
+    ck_assert_ptr_nonnull(text);
+    ck_assert_int_lt(weft_stats_prometheus(net.rig.runtime, text, 1 << 20), 1 << 20);
+    ck_assert_ptr_nonnull(strstr(text, "io_resets"));
+    free(text);
+    net_stop(&net);
+    free(gate);
+}
+END_TEST
+
+/* The descriptor of this process that is connected to port on the loopback. */
+static int find_accepted(uint16_t far_port) {
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in peer;
+        socklen_t size = sizeof(peer);
+        if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET &&
+            ntohs(peer.sin_port) == far_port) {
+            return fd;
+        }
+    }
+    ck_abort_msg("no such connection");
+    return -1;
+}
+
+static int tcp_option(int fd, int level, int name) {
+    int value = -1;
+    socklen_t size = sizeof(value);
+    ck_assert_int_eq(getsockopt(fd, level, name, &value, &size), 0);
+    return value;
+}
+
+START_TEST(the_kernel_probes_silent_peers_as_it_is_told) {
+    static const struct {
+        uint64_t keepalive_ns;
+        int idle, interval;
+    } cases[] = {
+        {0, 0, 0},
+        {1, 1, 1},
+        {S_NS, 1, 1},
+        {S_NS + 1, 2, 1},
+        {9 * S_NS, 9, 3},
+        {60 * S_NS, 60, 20},
+        {UINT64_MAX, 32767, 10922},
+    };
+    struct net net;
+    if (!net_start(&net, _i, 1)) {
+        return;
+    }
+    for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct gate *gate = gate_make(NULL);
+        weft_stream_options stream = {.keepalive_ns = cases[i].keepalive_ns};
+        int fd = far_connect(net_listen(&net, gate, &stream));
+        (void)line_open(&gate->lines[0]);
+        struct sockaddr_in own;
+        socklen_t size = sizeof(own);
+        ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&own, &size), 0);
+        int accepted = find_accepted(ntohs(own.sin_port));
+        bool probes = cases[i].idle != 0;
+        ck_assert_int_eq(tcp_option(accepted, SOL_SOCKET, SO_KEEPALIVE), probes);
+        if (probes) {
+            ck_assert_int_eq(tcp_option(accepted, IPPROTO_TCP, TCP_KEEPIDLE), cases[i].idle);
+            ck_assert_int_eq(tcp_option(accepted, IPPROTO_TCP, TCP_KEEPINTVL), cases[i].interval);
+            ck_assert_int_eq(tcp_option(accepted, IPPROTO_TCP, TCP_KEEPCNT), 3);
+        }
+        ck_assert_int_eq(close(fd), 0);
+        (void)line_closed(&gate->lines[0], 0);
+        (void)line_over(&gate->lines[0]);
+        free(gate);
+    }
+    net_stop(&net);
+}
+END_TEST
+
 static Suite *mended_suite(void) {
     Suite *suite = suite_create("stream_mended");
     TCase *sending = tcase_create("sending");
@@ -353,7 +524,15 @@ static Suite *mended_suite(void) {
     tcase_add_loop_test(stopping, stop_does_not_wait_for_who_connects_without_an_actor, 0,
                         NET_DRIVERS);
     tcase_add_loop_test(stopping, who_ends_while_its_name_is_looked_up_is_gone, 0, NET_DRIVERS);
+    tcase_add_loop_test(stopping, a_slow_reader_gets_all_that_was_written_before_the_stop, 0,
+                        NET_DRIVERS);
+    tcase_add_loop_test(stopping, who_reads_nothing_holds_up_a_stop_for_a_bounded_time, 0,
+                        2 * NET_DRIVERS);
     suite_add_tcase(suite, stopping);
+    TCase *told = tcase_create("told");
+    tcase_add_loop_test(told, resets_by_the_peer_are_counted, 0, NET_DRIVERS);
+    tcase_add_loop_test(told, the_kernel_probes_silent_peers_as_it_is_told, 0, NET_DRIVERS);
+    suite_add_tcase(suite, told);
     TCase *receiving = tcase_create("receiving");
     tcase_add_loop_test(receiving, buffers_larger_than_a_message_may_be_are_no_fault, 0,
                         NET_DRIVERS);

@@ -3,8 +3,11 @@
  * Streams with TLS over real sockets, weft on both ends, with each driver; and peers that are cut
  * off, silent, or no TLS at all. What TLS itself accepts and refuses is in test_tls*.c.
  */
-#define _GNU_SOURCE 1 /* mkstemp */
+#define _GNU_SOURCE 1 /* mkstemp, environ */
 #include "stream_support.h"
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
 
 #ifdef __SANITIZE_THREAD__ /* its cryptography is slow */
 enum { BULK = 1 << 20, CUT_STEP = 50 };
@@ -352,8 +355,62 @@ START_TEST(garbage_is_told_with_a_text) {
         struct line line = line_closed(&secure.gate->lines[0], cut ? -ECONNRESET : WEFT_E_TLS);
         ck_assert_uint_eq(line.order_count, 1);
         ck_assert(cut || (error.status == WEFT_E_TLS && strlen(error.text) > 3));
-        ck_assert_uint_eq(rig_stats(&secure.net.rig).tls_failures, cut ? 0 : 1);
+        ck_assert_uint_eq(rig_stats(&secure.net.rig).tls_failures, 1);
+        ck_assert_uint_eq(rig_stats(&secure.net.rig).io_resets, cut ? 1 : 0);
         ck_assert_int_eq(close(fd), 0);
+        secure_stop(&secure);
+    }
+}
+END_TEST
+
+/* Runs a program of others, with nothing to read and nobody who reads it. False: there is none. */
+static bool run_program(const char *const arguments[]) {
+    posix_spawn_file_actions_t files;
+    pid_t child = 0;
+    int status = 0;
+    ck_assert_int_eq(posix_spawn_file_actions_init(&files), 0);
+    for (int fd = 0; fd < 3; fd++) {
+        ck_assert_int_eq(posix_spawn_file_actions_addopen(&files, fd, "/dev/null", O_RDWR, 0), 0);
+    }
+    int result = posix_spawnp(&child, arguments[0], &files, NULL,
+                              (char *const *)(uintptr_t)arguments, environ);
+    ck_assert_int_eq(posix_spawn_file_actions_destroy(&files), 0);
+    ck_assert(result == 0 || result == ENOENT);
+    if (result == 0) {
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert(WIFEXITED(status) && WEXITSTATUS(status) != 0); /* it was to refuse */
+    }
+    return result == 0;
+}
+
+/* OpenSSL says in plain that it refuses, since it has no keys for sending yet. */
+START_TEST(openssl_and_curl_that_refuse_are_understood) {
+    for (uint32_t i = 0; i < 2; i++) {
+        weft_tls_error error = {0};
+        struct line model = {.handler = handle_tls_error, .user = &error};
+        struct secure secure;
+        char other_ca[64];
+        char address[64];
+        char url[80];
+        if (!secure_start(&secure, _i, &model)) {
+            return;
+        }
+        weft_tls *other = tls_make(&secure.net, (weft_tls_options){.self_name = "other.test"});
+        ca_write(other, other_ca);
+        snprintf(address, sizeof(address), "127.0.0.1:%u", secure.port);
+        snprintf(url, sizeof(url), "https://%s/", address);
+        const char *const openssl[] = {
+            "openssl", "s_client", "-connect", address, "-CAfile", other_ca, "-verify_return_error",
+            NULL};
+        const char *const curl[] = {"curl",     "--max-time", "60", "--noproxy", "*",
+                                    "--cacert", other_ca,     url,  NULL};
+        if (run_program(i == 0 ? openssl : curl)) {
+            (void)line_closed(&secure.gate->lines[0], WEFT_E_TLS);
+            ck_assert_str_eq(error.text, "peer refuses: unknown CA");
+            ck_assert_int_eq(error.alert, 48);
+        }
+        ck_assert_int_eq(unlink(other_ca), 0);
+        weft_tls_unref(other);
         secure_stop(&secure);
     }
 }
@@ -597,6 +654,7 @@ static Suite *tls_suite(void) {
     suite_add_tcase(suite, traffic);
     TCase *wrong = tcase_create("wrong peers");
     tcase_add_loop_test(wrong, garbage_is_told_with_a_text, 0, NET_DRIVERS);
+    tcase_add_loop_test(wrong, openssl_and_curl_that_refuse_are_understood, 0, NET_DRIVERS);
     tcase_add_loop_test(wrong, a_wrong_name_is_refused, 0, NET_DRIVERS);
     tcase_add_loop_test(wrong, a_silent_peer_times_out, 0, NET_DRIVERS);
     tcase_add_loop_test(wrong, a_cut_connection_is_not_an_end, 0, NET_DRIVERS);

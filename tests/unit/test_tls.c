@@ -124,6 +124,15 @@ static const struct verdict verdicts[] = {
      "bad certificate"},
     {"server", NULL, NULL, "authority", "2001:db8::2",
      "certificate is for another name than 2001:db8::2", "bad certificate"},
+    /* an address is no name, a wildcard no part of a label, a common name nothing */
+    {"loose", NULL, NULL, "namer", "Good.Test", NULL, NULL},
+    {"loose", NULL, NULL, "namer", "127.0.0.1", "is for another name", "bad certificate"},
+    {"loose", NULL, NULL, "namer", "127.1", "is for another name", "bad certificate"},
+    {"loose", NULL, NULL, "namer", "localhost", "is for another name", "bad certificate"},
+    {"loose", NULL, NULL, "namer", "a.b.test", "is for another name", "bad certificate"},
+    {"loose", NULL, NULL, "namer", "a.test", "is for another name", "bad certificate"},
+    {"loose", NULL, NULL, "namer", "db.example", "is for another name", "bad certificate"},
+    {"common", NULL, NULL, "namer", "127.0.0.1", "is for another name", "bad certificate"},
     /* authorities and dates */
     {"foreign", NULL, NULL, "authority", "db.example",
      "certificate is signed by an unknown authority", "peer refuses: "},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * TLS against peers that do not keep to it, and when memory or sending fails: records with wrong
- * headers at every stage, other protocols and versions, garbage, changed and cut records, endless
+ * headers at every stage, alerts in plain, a key that cannot sign, other protocols and versions, garbage, changed and cut records, endless
  * handshakes, floods of key updates; every allocation of the library failing once.
  */
 #define _GNU_SOURCE
@@ -116,6 +116,79 @@ START_TEST(a_wrong_record_header_ends_a_session_at_every_stage) {
         pair_close(&pair);
     }
     met_clear(&met);
+}
+END_TEST
+
+/* OpenSSL has no keys for sending yet when it refuses a certificate, and says so in plain, behind a
+ * change of cipher. The library would take it for a broken record. */
+START_TEST(a_client_that_refuses_in_plain_is_understood) {
+    static const struct {
+        uint8_t level;
+        uint8_t alert;
+        const char *text;
+    } said[] = {
+        {2, 48, "peer refuses: unknown CA"},          {2, 42, "peer refuses: bad certificate"},
+        {1, 45, "peer refuses: certificate expired"}, {2, 255, "peer refuses: unknown alert"},
+        {1, 0, "peer closed during the handshake"},
+    };
+    static const size_t splits[] = {1, 3, 5, 6, 100};
+    struct met met;
+    met_set(&met, NULL);
+    for (uint32_t i = 0; i < 5 * 5; i++) {
+        uint8_t bytes[] = {20, 3, 3, 0, 1, 1, 21, 3, 3, 0, 2, said[i / 5].level, said[i / 5].alert};
+        struct wire wire = {.bytes = bytes, .size = sizeof(bytes)};
+        struct pair pair = {.piece = PIECE_WHOLE};
+        pair_open(&pair, met.client, met.server, "db.example");
+        party_drain(&pair.client);
+        party_take(&pair.server, &pair.client.sent, wire_left(&pair.client.sent));
+        ck_assert_int_eq(pair.server.result, 0);
+        uint32_t emits = pair.server.emits;
+        while (wire_left(&wire) > 0) {
+            ck_assert_int_eq(pair.server.result, 0);
+            size_t left = wire_left(&wire);
+            party_take(&pair.server, &wire, splits[i % 5] < left ? splits[i % 5] : left);
+        }
+        weft_tls_error error = party_error(&pair.server);
+        ck_assert_int_eq(pair.server.result, WEFT_E_TLS);
+        ck_assert_str_eq(error.text, said[i / 5].text);
+        ck_assert_int_eq(error.alert, said[i / 5].alert == 0 ? -1 : said[i / 5].alert);
+        ck_assert_int_ne(error.library, 0);
+        ck_assert_uint_eq(pair.server.emits, emits); /* who refuses is told nothing */
+        pair_close(&pair);
+    }
+    met_clear(&met);
+}
+END_TEST
+
+/* Who has keys has to use them. */
+START_TEST(a_plain_alert_behind_encrypted_records_is_refused) {
+    static const uint8_t alert[] = {21, 3, 3, 0, 2, 2, 48};
+    struct met met;
+    met_set(&met, NULL);
+    struct pair pair = {0};
+    pair_meet(&pair, met.client, met.server, "db.example");
+    ck_assert_int_eq(pair.server.result, 1);
+    wire_put(&pair.client.sent, alert, sizeof(alert));
+    wire_put(&pair.server.sent, alert, sizeof(alert));
+    pair_run(&pair);
+    const char *text = "peer sends a plain record after encrypted ones";
+    ck_assert_str_eq(party_error(&pair.server).text, text);
+    ck_assert_str_eq(party_error(&pair.client).text, text);
+    pair_close(&pair);
+    met_clear(&met);
+}
+END_TEST
+
+/* The library would take it, and sign no handshake with it. */
+START_TEST(a_key_for_pss_only_is_refused_when_it_is_loaded) {
+    struct stage stage = stage_set();
+    weft_tls_options options = options_of(&stage, "pss", NULL);
+    weft_tls *tls = NULL;
+    weft_tls_error error;
+    ck_assert_int_eq(weft_tls_create(stage.rig.runtime, &options, &tls, &error), WEFT_E_TLS);
+    ck_assert_ptr_nonnull(strstr(error.text, "RSASSA-PSS"));
+    ck_assert_ptr_nonnull(strstr(error.text, "pss.pem"));
+    stage_clear(&stage);
 }
 END_TEST
 
@@ -438,6 +511,9 @@ int main(void) {
     Suite *suite = suite_create("tls_hostile");
     TCase *peers = tcase_create("peers");
     tcase_add_loop_test(peers, a_wrong_record_header_ends_a_session_at_every_stage, 0, RECORDS);
+    tcase_add_test(peers, a_client_that_refuses_in_plain_is_understood);
+    tcase_add_test(peers, a_plain_alert_behind_encrypted_records_is_refused);
+    tcase_add_test(peers, a_key_for_pss_only_is_refused_when_it_is_loaded);
     tcase_add_loop_test(peers, a_changed_record_does_not_decrypt, 0, 3);
     tcase_add_test(peers, a_record_is_accepted_once_and_in_order);
     tcase_add_test(peers, an_older_version_is_refused_with_its_alert);

@@ -8,6 +8,11 @@
  *   authority  signs all below, except foreign, which the stranger signs
  *   deep       is signed by an intermediate; pem_chain has both
  *
+ * The last ones are about names, signed by the namer: loose has names of hosts only (*.0.0.1,
+ * 127.0.0.1, *, l*, *.*.test, *.test, db.example with a zero and .evil.test behind it, good.test) and
+ * localhost as its common name, common has the common name 127.0.0.1 and no other, both with the
+ * key of the server; pss is for db.example and has a key for RSASSA-PSS only.
+ *
  * How: openssl genpkey, then openssl ca -startdate -enddate with basicConstraints, keyUsage,
  * extendedKeyUsage and subjectAltName.
  */
@@ -215,5 +220,89 @@ static const char key_deep[] = "-----BEGIN PRIVATE KEY-----\n"
                                "SE2JM4aS4pP3iYQ12PtAfN/eZryhRANCAAR0y1Vb87oK3gaPmI7VKz4+Mtc5YDOd\n"
                                "4WjM/8ExnYoIt4rpsBrzSTp+54h0k56SF3Viu3rcxVi1jS1JpUlpgJyw\n"
                                "-----END PRIVATE KEY-----\n";
+
+static const char pem_namer[] = "-----BEGIN CERTIFICATE-----\n"
+                                "MIIBdzCCARygAwIBAgIUUfrcYPnTDX/cQget19VNwUxTyL8wCgYIKoZIzj0EAwIw\n"
+                                "GDEWMBQGA1UEAwwNd2VmdCBuYW1lcyBDQTAgFw0yMDAxMDEwMDAwMDBaGA8yMTIw\n"
+                                "MDEwMTAwMDAwMFowGDEWMBQGA1UEAwwNd2VmdCBuYW1lcyBDQTBZMBMGByqGSM49\n"
+                                "AgEGCCqGSM49AwEHA0IABLUATKSo9xnxI3Bh63CmQBZN5C4d15bDpNKBU3DcumV0\n"
+                                "Bg7j5Jwm5bL2/yKgGP8zRsAeWDJBvAJM4SIAx6W/seijQjBAMA8GA1UdEwEB/wQF\n"
+                                "MAMBAf8wDgYDVR0PAQH/BAQDAgEGMB0GA1UdDgQWBBS1z6j+uJD2fnWdSVfUDtQl\n"
+                                "huPexDAKBggqhkjOPQQDAgNJADBGAiEA3nIR+pEwp3aAV0aIlSKi+lV1f2ihG4Xk\n"
+                                "DbUIFFXjk+ICIQD3wswR0VtsTEzFGib03zKCYuDH1p9ED9+4jckolU5nGg==\n"
+                                "-----END CERTIFICATE-----\n";
+
+static const char pem_loose[] = "-----BEGIN CERTIFICATE-----\n"
+                                "MIIB/DCCAaGgAwIBAgIUJ6KNQmAVU6Z0U/Y7K/dq868/6y8wCgYIKoZIzj0EAwIw\n"
+                                "GDEWMBQGA1UEAwwNd2VmdCBuYW1lcyBDQTAgFw0yMDAxMDEwMDAwMDBaGA8yMTIw\n"
+                                "MDEwMTAwMDAwMFowFDESMBAGA1UEAwwJbG9jYWxob3N0MFkwEwYHKoZIzj0CAQYI\n"
+                                "KoZIzj0DAQcDQgAEQ7JijowPF5Fq6jeyeXzt5y4teSjULqXv9UbwijuiujxhBeAh\n"
+                                "gv04B9x1FcB7q38bsBNM77ecwLaO5TqcRyUPuaOByjCBxzAJBgNVHRMEAjAAMAsG\n"
+                                "A1UdDwQEAwIHgDATBgNVHSUEDDAKBggrBgEFBQcDATBYBgNVHREEUTBPggcqLjAu\n"
+                                "MC4xggkxMjcuMC4wLjGCASqCAmwqgggqLioudGVzdIIGKi50ZXN0ghVkYi5leGFt\n"
+                                "cGxlAC5ldmlsLnRlc3SCCWdvb2QudGVzdDAdBgNVHQ4EFgQUlVcDABW2vsx4HRJB\n"
+                                "W3tgjdaCqEIwHwYDVR0jBBgwFoAUtc+o/riQ9n51nUlX1A7UJYbj3sQwCgYIKoZI\n"
+                                "zj0EAwIDSQAwRgIhAIQuM9/6jh4I6bjfDJHLVpaE3PIMStDZKyUP/YC/qyuqAiEA\n"
+                                "oNP8S2lXbC6V7apLB6/Jsqz8wLdJBsfOzpZRIwArj3U=\n"
+                                "-----END CERTIFICATE-----\n";
+
+static const char pem_common[] =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBnzCCAUWgAwIBAgIUUW8XiarZePHI7SgSj6861tUANpIwCgYIKoZIzj0EAwIw\n"
+    "GDEWMBQGA1UEAwwNd2VmdCBuYW1lcyBDQTAgFw0yMDAxMDEwMDAwMDBaGA8yMTIw\n"
+    "MDEwMTAwMDAwMFowFDESMBAGA1UEAwwJMTI3LjAuMC4xMFkwEwYHKoZIzj0CAQYI\n"
+    "KoZIzj0DAQcDQgAEQ7JijowPF5Fq6jeyeXzt5y4teSjULqXv9UbwijuiujxhBeAh\n"
+    "gv04B9x1FcB7q38bsBNM77ecwLaO5TqcRyUPuaNvMG0wCQYDVR0TBAIwADALBgNV\n"
+    "HQ8EBAMCB4AwEwYDVR0lBAwwCgYIKwYBBQUHAwEwHQYDVR0OBBYEFJVXAwAVtr7M\n"
+    "eB0SQVt7YI3WgqhCMB8GA1UdIwQYMBaAFLXPqP64kPZ+dZ1JV9QO1CWG497EMAoG\n"
+    "CCqGSM49BAMCA0gAMEUCIQCLzqMkn2IYn0sq7gIpEmPw6W/FLag6SZahQWlCDP7G\n"
+    "QQIgcaRrUkQYyLkESQmb4KDoLBhebEE7W6k0JxXSzpMkFIw=\n"
+    "-----END CERTIFICATE-----\n";
+
+static const char pem_pss[] = "-----BEGIN CERTIFICATE-----\n"
+                              "MIICgzCCAiigAwIBAgIUZL4OzTwlPWOTjMLHKgxqEvnoxK8wCgYIKoZIzj0EAwIw\n"
+                              "GDEWMBQGA1UEAwwNd2VmdCBuYW1lcyBDQTAgFw0yMDAxMDEwMDAwMDBaGA8yMTIw\n"
+                              "MDEwMTAwMDAwMFowFTETMBEGA1UEAwwKZGIuZXhhbXBsZTCCASAwCwYJKoZIhvcN\n"
+                              "AQEKA4IBDwAwggEKAoIBAQDKUfbo6O4QNPCgBbzWS2VfZFNwGxhu9+xeHIgUdc2O\n"
+                              "4sUwwPefsag11T5ZdPkjGA4x8b8glK2NzUbRi2I7FI2Ljp1FurIhY+ZAWZqlNinY\n"
+                              "0Fdu3oQ58zJnSlGAW+nrBKita1yz3rl/um77ZOoj29tLcX5FCcrU0UZa3E4heMSj\n"
+                              "YsStwn+nefHAEbdhhr8JJ/QIEEvZfqt9ajltj989orVwyxSEuo9lP4MTz3sj7YX5\n"
+                              "U7LTKCJTms29gy3mZFZQUP/HgQgWCXvrLyD76/Af4YaieFN8Wg2psnGoALxwbi9y\n"
+                              "i6X3s55w9SLuXDM8Xjr489D214c/gYIqkXDAIkQ1qgsTAgMBAAGjgYcwgYQwCQYD\n"
+                              "VR0TBAIwADALBgNVHQ8EBAMCB4AwEwYDVR0lBAwwCgYIKwYBBQUHAwEwFQYDVR0R\n"
+                              "BA4wDIIKZGIuZXhhbXBsZTAdBgNVHQ4EFgQU5fDcvfHv9mJGhne+W9RKzcoKnTEw\n"
+                              "HwYDVR0jBBgwFoAUtc+o/riQ9n51nUlX1A7UJYbj3sQwCgYIKoZIzj0EAwIDSQAw\n"
+                              "RgIhAL2D/iI+Zn/9a6xfByxIbnMg9on0Rn88YudN+nzXpuJrAiEAkF5HIZo7zyPv\n"
+                              "ng+M8A2FSavhZszuAzU7NTuVH4KxmKE=\n"
+                              "-----END CERTIFICATE-----\n";
+
+static const char key_pss[] = "-----BEGIN PRIVATE KEY-----\n"
+                              "MIIEugIBADALBgkqhkiG9w0BAQoEggSmMIIEogIBAAKCAQEAylH26OjuEDTwoAW8\n"
+                              "1ktlX2RTcBsYbvfsXhyIFHXNjuLFMMD3n7GoNdU+WXT5IxgOMfG/IJStjc1G0Yti\n"
+                              "OxSNi46dRbqyIWPmQFmapTYp2NBXbt6EOfMyZ0pRgFvp6wSorWtcs965f7pu+2Tq\n"
+                              "I9vbS3F+RQnK1NFGWtxOIXjEo2LErcJ/p3nxwBG3YYa/CSf0CBBL2X6rfWo5bY/f\n"
+                              "PaK1cMsUhLqPZT+DE897I+2F+VOy0ygiU5rNvYMt5mRWUFD/x4EIFgl76y8g++vw\n"
+                              "H+GGonhTfFoNqbJxqAC8cG4vcoul97OecPUi7lwzPF46+PPQ9teHP4GCKpFwwCJE\n"
+                              "NaoLEwIDAQABAoIBAFSTFugeFwZnWv9J5rqeIe5Sfh6q9PfOY9yjiK8k350PZucO\n"
+                              "g3UaSvrV/Y5fu5XUBHsUV5VDEZnpaeVGovWXjeP85fm0JaqXnDTiQCc4ER41WZdb\n"
+                              "JWMkKrnK8274/TvlYq2757C5NkoSoTot4ULEMVPESciKY2O7Z/Grjm2nkmvJq6Kr\n"
+                              "1F1U4JWmwQp7MzotHokIkLqS0xzk3xuB2DbUgUOM9xlih4ymu3u0hnRSeyDtdNf9\n"
+                              "7pzST9MnpbQbFWAOSJab7dkuOFs1klxsEM65n5lgXOYWWmcUt75JIAP/XqbMYZrU\n"
+                              "COgxFWtAXtZwaeCpl0uGSDr1BKla+OzOpXlqsMECgYEA6QGw0wmVGRDkyaGKMg3J\n"
+                              "XCxosuZXK+z9ALDrcy16L1Eop/C4UmSg2N4N59FfOiCmRy4owvxmmmhqNHook+hy\n"
+                              "gWkY/BSXkRsRpb6URElZ9EJZvJi3QPCtasi/KrXFAgp2UZsbvOUdSlK/j1iLhcKi\n"
+                              "Uvdl4Vn+rGE6cspQ6bx9DSsCgYEA3kkPel7J6qOrWjVjP6wDbBshZR1uwwiYnf1V\n"
+                              "jsfc8f7CNTMl2bwfWui4ePaZEPHTwOO6krWS8m5VG2bE2NclUYHV7uDGtoIXABlJ\n"
+                              "pKKp+ZWunzOYB8QhCKNecNOF1KbP6lQX3WUtDWHPJ8UH5LWOmuryOsw7aOueXLb9\n"
+                              "ZoIlFbkCgYAzPkDyGKBms9VtFo669Vc8YzPfbFLtgSAfH8mYOf8uGs4zKPiQfjr1\n"
+                              "ltg+DEjCEt4et2MVhsbV3HLG+bqk1LEiDsgE4E55Bhf6eJBI+EzFMDZmCLv8lzG8\n"
+                              "U0vfi7w4964Pwmn2P/kSGGKylsmQcD6cunX4en9Mz9E335Ct5tslowKBgBZnDJ1L\n"
+                              "olP4jNN5n/gR0QJ7NYFoVvpnCmKZ3p6WPAlToKUV85GfKRXTcIwYZlLT3ICLMwmI\n"
+                              "LTgrsH4jfGFSRZuSV0pM8xn/wGutIMPr9O+Hi2LWI1NdC+s/88uxNcK50SiPsxwI\n"
+                              "D2NS4Trj26jMN4Qbe7A7Vx166an0c1N6eFxZAoGAWZG9LmwrcMpFFx1nQgVR3++F\n"
+                              "l3J7XMr4dxv8LlIxfJ4H403/eVo/ETY7IKlTx4bJN/h8OdaaKMoQj77g7+6x7LZt\n"
+                              "YMqmIIk3IsgR8k3G3taYd8zc/lgcbVJ1fsD6tkZSHF3QVMQnYL0KFvan+iyWeom4\n"
+                              "CGtT2Sz3YlEFUxNxpMk=\n"
+                              "-----END PRIVATE KEY-----\n";
 
 #endif

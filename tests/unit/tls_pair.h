@@ -56,6 +56,13 @@ static const struct {
     {"foreign.key", key_foreign},
     {"chain.pem", pem_chain},
     {"chain.key", key_deep},
+    {"namer.pem", pem_namer},
+    {"loose.pem", pem_loose},
+    {"loose.key", key_server},
+    {"common.pem", pem_common},
+    {"common.key", key_server},
+    {"pss.pem", pem_pss},
+    {"pss.key", key_pss},
 };
 enum { FILES_ALL = sizeof(files_all) / sizeof(files_all[0]) };
 
