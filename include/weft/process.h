@@ -17,11 +17,12 @@
  * (weft_type_def.stack_bytes): no large arrays on it. Everything here is "actor only", answers
  * -EPERM when the actor is no process, is in init or terminate, and never blocks a scheduler.
  *
- * A process gets its stack in its first turn. Where the kernel has no guard marks (before Linux 6.13,
- * or when a filter refuses them) stacks take two mappings each, and are limited to (vm.max_map_count -
- * 8192) / 2, computed when the runtime is created: 28,669 by default. While that many are out, spawning
- * a process answers WEFT_E_LIMIT; one that was spawned before, and finds none in its first turn, ends
- * with the reason WEFT_E_LIMIT. The log says so with the remedy (process.limit), at most every 10 s.
+ * A process gets its stack in its first turn. Where the kernel has no guard marks (before Linux
+ * 6.13, or when a filter refuses them) stacks take two mappings each, and are limited to
+ * (vm.max_map_count - 8192) / 2, computed when the runtime is created: 28,669 by default. While
+ * that many are out, spawning a process answers WEFT_E_LIMIT; one that was spawned before, and
+ * finds none in its first turn, ends with the reason WEFT_E_LIMIT. The log says so with the remedy
+ * (process.limit), at most every 10 s.
  *
  * Stability: stable.
  */
@@ -55,11 +56,12 @@ WEFT_API WEFT_MUSTUSE int weft_receive_match(weft_ctx *ctx, uint64_t timeout_ns,
 WEFT_API WEFT_MUSTUSE int weft_await(weft_ctx *ctx, uint64_t token, uint64_t timeout_ns,
                                      weft_msg **ret_msg);
 
-/* Of circles: -EDEADLK is what calls answer that wait for each other in a circle, at once. Not seen,
- * and left to the timeouts of their calls, are: a circle of more than 1,024 calls; one through a
- * process that awaits while more than 64 of its calls are pending, or whose token several calls share;
- * and one through a helper thread, that is a process in weft_blocking_wait whose function calls back
- * to it or to who waits for it (weft_runtime_call). So every call has a timeout.
+/* Of circles: -EDEADLK is what calls answer that wait for each other in a circle, at once. Not
+ * seen, and left to the timeouts of their calls, are: a circle of more than 1,024 calls; one
+ * through a process that awaits while more than 64 of its calls are pending, or whose token
+ * several calls share; and one through a helper thread, that is a process in weft_blocking_wait
+ * whose function calls back to it or to who waits for it (weft_runtime_call). So every call has a
+ * timeout.
  *
  * A call and its answer. 0 and the reply [out], for weft_msg_release (ret_reply NULL: released); or
  * an error, as weft_call or the reply's status: -ETIMEDOUT, WEFT_E_NOPROC, WEFT_E_NOREPLY, what the

@@ -24,8 +24,8 @@
  *
  * A process (weft/process.h) reads with weft_receive, and what is its connection's alone with
  * weft_receive_match and a function that answers weft_msg_kind(msg) == WEFT_MSG_IO: other messages
- * stay in their order, and the timeout holds as ever. It writes with weft_stream_write_wait. An event
- * that is put aside meanwhile counts as handled when the process receives it.
+ * stay in their order, and the timeout holds as ever. It writes with weft_stream_write_wait. An
+ * event that is put aside meanwhile counts as handled when the process receives it.
  *
  * When the actor ends by itself before CLOSED, the connection is closed: with reason 0 or
  * WEFT_E_SHUTDOWN as weft_stream_close does, else as weft_stream_abort does.
@@ -168,19 +168,19 @@ WEFT_API int weft_stream_write(weft_ctx *ctx, const void *data, size_t size);
 /* The same without copying (with TLS it is encrypted from there); adds a reference [borrow]. */
 WEFT_API int weft_stream_write_buf(weft_ctx *ctx, weft_buf *buf, size_t offset, size_t size);
 
-/* The blocking form, for processes (weft/process.h): queues a copy of data, all of it, and while the
- * queue is above send_high suspends the process until it is at send_low. So data of any size passes
- * through a small queue, piece by piece. 0: all is queued. Else, and with less queued:
+/* The blocking form, for processes (weft/process.h): queues a copy of data, all of it, and while
+ * the queue is above send_high suspends the process until it is at send_low. So data of any size
+ * passes through a small queue, piece by piece. 0: all is queued. Else, and with less queued:
  *   -ETIMEDOUT  after timeout_ns (0: only what there is room for; WEFT_FOREVER), or at the deadline of
  *               the request that is worked for; -ECANCELED when that is cancelled (weft_work_for)
  *   -EPIPE      as weft_stream_write, or the connection is over: CLOSED, which still comes as a
  *               message, says why
  *   -EPERM      the actor is no process, or in init or terminate
  *   -ENOMEM, WEFT_E_LIMIT (the wait takes a place among the pending calls), -EINVAL
- * ret_written [out], may be NULL: the bytes that are queued, from the start of data on; they are sent
- * whatever the answer, and who does not go on behind them closes. Messages that come meanwhile are put
- * aside and keep their order, except the WRITABLE it waits for, which it takes; after an error that
- * may still come. The message received last stays what it is. Actor only. */
+ * ret_written [out], may be NULL: the bytes that are queued, from the start of data on; they are
+ * sent whatever the answer, and who does not go on behind them closes. Messages that come
+ * meanwhile are put aside and keep their order, except the WRITABLE it waits for, which it takes;
+ * after an error that may still come. The message received last stays what it is. Actor only. */
 WEFT_API WEFT_MUSTUSE int weft_stream_write_wait(weft_ctx *ctx, const void *data, size_t size,
                                                  uint64_t timeout_ns, size_t *ret_written);
 
