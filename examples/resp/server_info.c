@@ -40,7 +40,7 @@ void server_info_help(const parser *request, const char *const *lines, reply *ou
         reply_error_format(out, "ERR wrong number of arguments for '%s|help' command", name);
         return;
     }
-    for (size_t i = 0; name[i] != '\0' && i < sizeof(upper) - 1; i++) {
+    for (size_t i = 0; i < sizeof(upper) - 1 && name[i] != '\0'; i++) {
         upper[i] = (char)toupper((unsigned char)name[i]);
     }
     while (lines[count] != NULL) { /* bounded by the caller's table */
